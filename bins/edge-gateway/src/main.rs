@@ -1,0 +1,2 @@
+//! Placeholder until this binary's first commit.
+fn main() {}

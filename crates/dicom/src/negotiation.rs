@@ -1,0 +1,275 @@
+//! What an A-ASSOCIATE-RQ proposes and what is answered (PS3.8 §9.3.2 to §9.3.4, PS3.7 Annex D), without its bytes.
+//!
+//! Shared by association, which carries it, and policy, which decides it. The decision is over the whole proposal, since
+//! several contexts may carry one class.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::ae_title::AeTitle;
+use crate::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+
+/// Presentation context id (PS3.8 §9.3.2.2): odd, 1 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PresentationContextId(u8);
+
+impl PresentationContextId {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The id of the nth context (from 0) of a requestor; `None` past the 128th.
+    #[must_use]
+    pub fn nth(index: usize) -> Option<Self> {
+        u8::try_from(index.checked_mul(2)?.checked_add(1)?).ok().map(Self)
+    }
+}
+
+impl TryFrom<u8> for PresentationContextId {
+    type Error = EvenContextId;
+
+    fn try_from(id: u8) -> Result<Self, EvenContextId> {
+        if id % 2 == 1 {
+            Ok(Self(id))
+        } else {
+            Err(EvenContextId(id))
+        }
+    }
+}
+
+impl fmt::Display for PresentationContextId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A presentation context id was even (PS3.8 §9.3.2.2 wants odd ones).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("presentation context id {_0} is even")]
+pub struct EvenContextId(pub u8);
+
+/// One proposed presentation context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedContext {
+    /// Unique within the proposal.
+    pub id: PresentationContextId,
+    /// What the context is for.
+    pub abstract_syntax: AbstractSyntaxUid,
+    /// At least one, in the requestor's order.
+    pub transfer_syntaxes: Vec<TransferSyntaxUid>,
+}
+
+/// SOP class common extended negotiation (PS3.7 §D.3.3.6): what service a class belongs to, by the requestor's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommonExtended {
+    /// The SOP class it speaks of.
+    pub abstract_syntax: AbstractSyntaxUid,
+    /// Its service class; 1.2.840.10008.4.2 is storage.
+    pub service_class: Box<str>,
+}
+
+/// A whole A-ASSOCIATE-RQ, as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Address the request came from.
+    pub peer: IpAddr,
+    /// Name of the listener it came in on, for routes that are bound to one. Empty when there is only one.
+    pub listener: Box<str>,
+    /// Who asks.
+    pub calling_ae_title: AeTitle,
+    /// Whom it asks.
+    pub called_ae_title: AeTitle,
+    /// 1 to 128, in the requestor's order.
+    pub contexts: Vec<ProposedContext>,
+    /// SOP classes for which storage extended negotiation (PS3.4 §B.3.1) was offered. Recorded, not answered.
+    pub extended: Vec<AbstractSyntaxUid>,
+    /// SOP class common extended negotiation items.
+    pub common_extended: Vec<CommonExtended>,
+    /// The requestor's implementation class UID, as it came (PS3.7 §D.3.3.2).
+    pub implementation_class_uid: Option<Box<str>>,
+    /// The requestor's implementation version name, as it came.
+    pub implementation_version_name: Option<Box<str>>,
+}
+
+/// Result/reason of one presentation context in an A-ASSOCIATE-AC (PS3.8 Table 9-18). Kept as it came.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContextResult(pub u8);
+
+impl ContextResult {
+    /// Acceptance.
+    pub const ACCEPTANCE: Self = Self(0);
+    /// User rejection: refused because of this caller or route.
+    pub const USER_REJECTION: Self = Self(1);
+    /// No reason (provider rejection): never sent, understood when received.
+    pub const NO_REASON: Self = Self(2);
+    /// Abstract syntax not supported: the class is refused to everybody, or unknown.
+    pub const ABSTRACT_SYNTAX_NOT_SUPPORTED: Self = Self(3);
+    /// Transfer syntaxes not supported: the class is accepted, no syntax is left.
+    pub const TRANSFER_SYNTAXES_NOT_SUPPORTED: Self = Self(4);
+
+    /// Whether the context may be used.
+    #[must_use]
+    pub const fn is_acceptance(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The standard's words, with the number.
+impl fmt::Display for ContextResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.0 {
+            0 => "accepted",
+            1 => "user rejection",
+            2 => "no reason",
+            3 => "abstract syntax not supported",
+            4 => "transfer syntaxes not supported",
+            _ => "unknown result",
+        };
+        write!(f, "{words} ({})", self.0)
+    }
+}
+
+impl fmt::Debug for ContextResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is answered to one proposed context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextAnswer {
+    /// Accepted with this transfer syntax, one of those proposed.
+    Accepted(TransferSyntaxUid),
+    /// Rejected with this result; never [`ContextResult::ACCEPTANCE`].
+    Rejected(ContextResult),
+}
+
+/// What is answered to a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A-ASSOCIATE-AC: one answer for each proposed context, in the proposal's order. All may be rejections, so that the
+    /// reasons are visible.
+    Accept(Vec<(PresentationContextId, ContextAnswer)>),
+    /// A-ASSOCIATE-RJ.
+    Reject(Rejection),
+}
+
+/// Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21). Kept as they came, so that unknown codes survive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rejection {
+    /// 1 permanent, 2 transient.
+    pub result: u8,
+    /// 1 service user, 2 service provider (ACSE), 3 service provider (presentation).
+    pub source: u8,
+    /// Read together with the source.
+    pub reason: u8,
+}
+
+impl Rejection {
+    /// Calling AE title (or address) not recognized.
+    pub const CALLING_AE_TITLE_NOT_RECOGNIZED: Self = Self {
+        result: 1,
+        source: 1,
+        reason: 3,
+    };
+    /// Called AE title not recognized.
+    pub const CALLED_AE_TITLE_NOT_RECOGNIZED: Self = Self {
+        result: 1,
+        source: 1,
+        reason: 7,
+    };
+    /// Application context name not supported.
+    pub const APPLICATION_CONTEXT_NOT_SUPPORTED: Self = Self {
+        result: 1,
+        source: 1,
+        reason: 2,
+    };
+    /// Protocol version not supported.
+    pub const PROTOCOL_VERSION_NOT_SUPPORTED: Self = Self {
+        result: 1,
+        source: 2,
+        reason: 2,
+    };
+    /// A limit of ours is reached: try again later.
+    pub const LOCAL_LIMIT_EXCEEDED: Self = Self {
+        result: 2,
+        source: 3,
+        reason: 2,
+    };
+    /// Temporary congestion: we are shutting down.
+    pub const TEMPORARY_CONGESTION: Self = Self {
+        result: 2,
+        source: 3,
+        reason: 1,
+    };
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        self.result == 2
+    }
+}
+
+/// The standard's words, with the three numbers: `calling AE title not recognized (1/1/3)`.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match (self.source, self.reason) {
+            (1 | 2, 1) => "no reason given",
+            (1, 2) => "application context name not supported",
+            (1, 3) => "calling AE title not recognized",
+            (1, 7) => "called AE title not recognized",
+            (2, 2) => "protocol version not supported",
+            (3, 1) => "temporary congestion",
+            (3, 2) => "local limit exceeded",
+            _ => "unknown reason",
+        };
+        let lasting = match self.result {
+            1 => "rejected permanently",
+            2 => "rejected for now",
+            _ => "rejected",
+        };
+        write!(
+            f,
+            "{lasting}: {words} ({}/{}/{})",
+            self.result, self.source, self.reason
+        )
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_ids_are_odd_and_128_at_most() {
+        assert_eq!(PresentationContextId::try_from(4), Err(EvenContextId(4)));
+        assert_eq!(PresentationContextId::nth(0).unwrap().get(), 1);
+        assert_eq!(PresentationContextId::nth(127).unwrap().get(), 255);
+        assert_eq!(PresentationContextId::nth(128), None);
+    }
+
+    #[test]
+    fn a_rejection_says_its_codes() {
+        assert_eq!(
+            Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED.to_string(),
+            "rejected permanently: calling AE title not recognized (1/1/3)"
+        );
+        assert_eq!(
+            Rejection {
+                result: 1,
+                source: 1,
+                reason: 56
+            }
+            .to_string(),
+            "rejected permanently: unknown reason (1/1/56)"
+        );
+    }
+}

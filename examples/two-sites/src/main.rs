@@ -1,0 +1,2 @@
+//! Placeholder until this example's first commit.
+fn main() {}
