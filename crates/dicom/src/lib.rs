@@ -11,5 +11,7 @@
 
 pub mod ae_title;
 pub mod negotiation;
+pub mod sop_class;
 pub mod status;
+pub mod transfer_syntax;
 pub mod uid;

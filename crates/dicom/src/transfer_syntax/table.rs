@@ -1,0 +1,92 @@
+//! The standard's transfer syntaxes (PS3.6 Table A-1), sorted by UID.
+//!
+//! A flat table: one line a syntax. Tested against dicom-dictionary-std.
+
+use super::Encoding::{Deflated, ExplicitBe, ExplicitLe, ImplicitLe};
+use super::Kind::{Encapsulated, Native, Refused};
+use super::{Encoding, Kind, TransferSyntax};
+
+const fn row(
+    uid: &'static str,
+    keyword: &'static str,
+    name: &'static str,
+    encoding: Encoding,
+    kind: Kind,
+    retired: bool,
+) -> TransferSyntax {
+    TransferSyntax {
+        uid,
+        keyword,
+        name,
+        encoding,
+        kind,
+        retired,
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const ALL: &[TransferSyntax] = &[
+    row("1.2.840.10008.1.2", "ImplicitVRLittleEndian", "Implicit VR Little Endian", ImplicitLe, Native, false),
+    row("1.2.840.10008.1.2.1", "ExplicitVRLittleEndian", "Explicit VR Little Endian", ExplicitLe, Native, false),
+    row("1.2.840.10008.1.2.1.98", "EncapsulatedUncompressedExplicitVRLittleEndian", "Encapsulated Uncompressed Explicit VR Little Endian", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.1.99", "DeflatedExplicitVRLittleEndian", "Deflated Explicit VR Little Endian", Deflated, Native, false),
+    row("1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "Explicit VR Big Endian", ExplicitBe, Native, true),
+    row("1.2.840.10008.1.2.4.100", "MPEG2MPML", "MPEG2 Main Profile / Main Level", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.100.1", "MPEG2MPMLF", "Fragmentable MPEG2 Main Profile / Main Level", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.101", "MPEG2MPHL", "MPEG2 Main Profile / High Level", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.101.1", "MPEG2MPHLF", "Fragmentable MPEG2 Main Profile / High Level", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.102", "MPEG4HP41", "MPEG-4 AVC/H.264 High Profile / Level 4.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.102.1", "MPEG4HP41F", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.103", "MPEG4HP41BD", "MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.103.1", "MPEG4HP41BDF", "Fragmentable MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.104", "MPEG4HP422D", "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.104.1", "MPEG4HP422DF", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.105", "MPEG4HP423D", "MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.105.1", "MPEG4HP423DF", "Fragmentable MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.106", "MPEG4HP42STEREO", "MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.106.1", "MPEG4HP42STEREOF", "Fragmentable MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.107", "HEVCMP51", "HEVC/H.265 Main Profile / Level 5.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.108", "HEVCM10P51", "HEVC/H.265 Main 10 Profile / Level 5.1", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.110", "JPEGXLLossless", "JPEG XL Lossless", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.112", "JPEGXL", "JPEG XL", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.201", "HTJ2KLossless", "High-Throughput JPEG 2000 Image Compression (Lossless Only)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.202", "HTJ2KLosslessRPCL", "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.203", "HTJ2K", "High-Throughput JPEG 2000 Image Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.204", "JPIPHTJ2KReferenced", "JPIP HTJ2K Referenced", ExplicitLe, Refused, false),
+    row("1.2.840.10008.1.2.4.205", "JPIPHTJ2KReferencedDeflate", "JPIP HTJ2K Referenced Deflate", Deflated, Refused, false),
+    row("1.2.840.10008.1.2.4.50", "JPEGBaseline8Bit", "JPEG Baseline (Process 1)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.51", "JPEGExtended12Bit", "JPEG Extended (Process 2", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.52", "JPEGExtended35", "JPEG Extended (Process 3", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.53", "JPEGSpectralSelectionNonHierarchical68", "JPEG Spectral Selection, Non-Hierarchical (Process 6", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.54", "JPEGSpectralSelectionNonHierarchical79", "JPEG Spectral Selection, Non-Hierarchical (Process 7", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.55", "JPEGFullProgressionNonHierarchical1012", "JPEG Full Progression, Non-Hierarchical (Process 10", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.56", "JPEGFullProgressionNonHierarchical1113", "JPEG Full Progression, Non-Hierarchical (Process 11", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.57", "JPEGLossless", "JPEG Lossless, Non-Hierarchical (Process 14)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.58", "JPEGLosslessNonHierarchical15", "JPEG Lossless, Non-Hierarchical (Process 15)", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.59", "JPEGExtendedHierarchical1618", "JPEG Extended, Hierarchical (Process 16", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.60", "JPEGExtendedHierarchical1719", "JPEG Extended, Hierarchical (Process 17", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.61", "JPEGSpectralSelectionHierarchical2022", "JPEG Spectral Selection, Hierarchical (Process 20", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.62", "JPEGSpectralSelectionHierarchical2123", "JPEG Spectral Selection, Hierarchical (Process 21", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.63", "JPEGFullProgressionHierarchical2426", "JPEG Full Progression, Hierarchical (Process 24", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.64", "JPEGFullProgressionHierarchical2527", "JPEG Full Progression, Hierarchical (Process 25", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.65", "JPEGLosslessHierarchical28", "JPEG Lossless, Hierarchical (Process 28)", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.66", "JPEGLosslessHierarchical29", "JPEG Lossless, Hierarchical (Process 29)", ExplicitLe, Encapsulated, true),
+    row("1.2.840.10008.1.2.4.70", "JPEGLosslessSV1", "JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.80", "JPEGLSLossless", "JPEG-LS Lossless Image Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.81", "JPEGLSNearLossless", "JPEG-LS Lossy (Near-Lossless) Image Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.90", "JPEG2000Lossless", "JPEG 2000 Image Compression (Lossless Only)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.91", "JPEG2000", "JPEG 2000 Image Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.92", "JPEG2000MCLossless", "JPEG 2000 Part 2 Multi-component Image Compression (Lossless Only)", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.93", "JPEG2000MC", "JPEG 2000 Part 2 Multi-component Image Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.4.94", "JPIPReferenced", "JPIP Referenced", ExplicitLe, Refused, false),
+    row("1.2.840.10008.1.2.4.95", "JPIPReferencedDeflate", "JPIP Referenced Deflate", Deflated, Refused, false),
+    row("1.2.840.10008.1.2.5", "RLELossless", "RLE Lossless", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.2.6.1", "RFC2557MIMEEncapsulation", "RFC 2557 MIME encapsulation", ExplicitLe, Refused, true),
+    row("1.2.840.10008.1.2.6.2", "XMLEncoding", "XML Encoding", ExplicitLe, Refused, true),
+    row("1.2.840.10008.1.2.7.1", "SMPTEST211020UncompressedProgressiveActiveVideo", "SMPTE ST 2110-20 Uncompressed Progressive Active Video", ExplicitLe, Refused, false),
+    row("1.2.840.10008.1.2.7.2", "SMPTEST211020UncompressedInterlacedActiveVideo", "SMPTE ST 2110-20 Uncompressed Interlaced Active Video", ExplicitLe, Refused, false),
+    row("1.2.840.10008.1.2.7.3", "SMPTEST211030PCMDigitalAudio", "SMPTE ST 2110-30 PCM Digital Audio", ExplicitLe, Refused, false),
+    row("1.2.840.10008.1.2.8.1", "DeflatedImageFrameCompression", "Deflated Image Frame Compression", ExplicitLe, Encapsulated, false),
+    row("1.2.840.10008.1.20", "Papyrus3ImplicitVRLittleEndian", "Papyrus 3 Implicit VR Little Endian", ImplicitLe, Native, true),
+];
