@@ -1,0 +1,346 @@
+//! The acceptor: storage SCP and Verification SCP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use packhorse_dicom::negotiation::{
+    Answer, ContextAnswer, PresentationContextId, Proposal, ProposedContext, Rejection,
+};
+use packhorse_dicom::status::Status;
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use tokio::net::TcpStream;
+
+use super::core::{Core, now};
+use super::error::AssociationError;
+use crate::codec::{Abort, AssociateRq, Pdu, Violation};
+use crate::dimse::{self, CEchoRq, CStoreRq, Command, Piece};
+use crate::machine::{Event, Machine};
+use crate::negotiate::{self, Decide, MAX_PDU_LENGTH};
+use crate::pdv;
+
+/// How an acceptor behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptorConfig {
+    /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB ([`MAX_PDU_LENGTH`]).
+    pub max_pdu_length: u32,
+    /// ARTIM (PS3.8 §9.1.5): how long a connection may be open without an A-ASSOCIATE-RQ, or after our last PDU.
+    /// Default 30 s.
+    pub artim: Duration,
+    /// How long an association may be without a request. Default 10 min: PACS keep associations open between images.
+    pub idle: Duration,
+    /// How long the next fragment of a message may take. Default 60 s.
+    pub dimse: Duration,
+    /// How long one write may take. Default 30 s.
+    pub send: Duration,
+}
+
+impl Default for AcceptorConfig {
+    fn default() -> Self {
+        Self {
+            max_pdu_length: MAX_PDU_LENGTH,
+            artim: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+            dimse: Duration::from_secs(60),
+            send: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves one connection up to the established association: reads the A-ASSOCIATE-RQ, asks `decide`, answers.
+/// `listener` is the name that the proposal carries.
+///
+/// # Errors
+/// [`AssociationError::Refused`] when the answer was A-ASSOCIATE-RJ; every other variant but `Source` as it says.
+pub async fn accept(
+    stream: TcpStream,
+    listener: &str,
+    config: &AcceptorConfig,
+    decide: &dyn Decide,
+) -> Result<AcceptedAssociation, AssociationError> {
+    let peer = stream.peer_addr().map_err(AssociationError::Io)?;
+    let machine = Machine::acceptor(now(), config.artim);
+    let mut core = Core::new(stream, machine, config.max_pdu_length, config.send).map_err(AssociationError::Io)?;
+    let rq = match core.event("an A-ASSOCIATE-RQ", config.artim).await? {
+        Event::Requested(rq) => rq,
+        Event::TimedOut => {
+            return Err(AssociationError::TimedOut {
+                what: "an A-ASSOCIATE-RQ",
+                waited: config.artim,
+            });
+        }
+        other => return Err(core.ended(other).await),
+    };
+    let proposal = match negotiate::proposal(&rq, peer.ip(), listener) {
+        Ok(proposal) => proposal,
+        Err(rejection) => return Err(refuse(core, &rq, rejection, config).await),
+    };
+    let answer = decide.decide(&proposal);
+    if let Answer::Reject(rejection) = answer {
+        return Err(refuse(core, &rq, rejection, config).await);
+    }
+    let pdu = negotiate::answer_pdu(&rq, &answer, config.max_pdu_length);
+    let answers = answers_of(&pdu, &proposal.contexts);
+    core.machine.answer(now(), pdu);
+    core.flush().await?;
+    let fragment_len = pdv::fragment_len(rq.user.max_pdu_length);
+    Ok(AcceptedAssociation {
+        core,
+        proposal,
+        answers,
+        fragment_len,
+        config: config.clone(),
+        unanswered: false,
+    })
+}
+
+async fn refuse(mut core: Core, rq: &AssociateRq, rejection: Rejection, config: &AcceptorConfig) -> AssociationError {
+    core.machine.answer(
+        now(),
+        negotiate::answer_pdu(rq, &Answer::Reject(rejection), config.max_pdu_length),
+    );
+    drop(core.flush().await);
+    core.await_close(config.artim).await;
+    AssociationError::Refused(rejection)
+}
+
+/// What really went out, by context.
+fn answers_of(pdu: &Pdu, proposed: &[ProposedContext]) -> Vec<(PresentationContextId, ContextAnswer)> {
+    match pdu {
+        Pdu::AssociateAc(ac) => proposed
+            .iter()
+            .map(|context| (context.id, negotiate::context_answer(ac, context)))
+            .collect(),
+        Pdu::AssociateRq(_)
+        | Pdu::AssociateRj(_)
+        | Pdu::PDataTf(_)
+        | Pdu::ReleaseRq
+        | Pdu::ReleaseRp
+        | Pdu::Abort(_) => Vec::new(),
+    }
+}
+
+/// An established association with a requestor. Dropping it closes the connection without release.
+#[derive(Debug)]
+pub struct AcceptedAssociation {
+    core: Core,
+    proposal: Proposal,
+    answers: Vec<(PresentationContextId, ContextAnswer)>,
+    fragment_len: usize,
+    config: AcceptorConfig,
+    unanswered: bool,
+}
+
+impl AcceptedAssociation {
+    /// What was proposed.
+    #[must_use]
+    pub const fn proposal(&self) -> &Proposal {
+        &self.proposal
+    }
+
+    /// What was answered, by context, in the proposal's order.
+    #[must_use]
+    pub fn answers(&self) -> &[(PresentationContextId, ContextAnswer)] {
+        &self.answers
+    }
+
+    /// The next request; `None` when the association was released.
+    ///
+    /// # Errors
+    /// As [`AssociationError`] says; [`Unanswered`](AssociationError::Unanswered) when the last request was dropped
+    /// without an answer.
+    pub async fn next(&mut self) -> Result<Option<Request<'_>>, AssociationError> {
+        if self.unanswered {
+            self.core.abort(Abort::USER).await;
+            return Err(AssociationError::Unanswered);
+        }
+        loop {
+            let piece = self.core.piece("a request", self.config.idle).await?;
+            match piece {
+                None => {
+                    self.core.await_close(self.config.artim).await;
+                    return Ok(None);
+                }
+                // Data of a request that was answered 0211H.
+                Some(Piece::Data { .. }) => {}
+                Some(Piece::Command {
+                    context,
+                    command,
+                    bytes,
+                }) => match command {
+                    Command::EchoRq(command) => {
+                        self.unanswered = true;
+                        return Ok(Some(Request::Echo(EchoRequest {
+                            association: self,
+                            context,
+                            command,
+                        })));
+                    }
+                    Command::StoreRq(command) => return self.store_request(context, command, bytes).await.map(Some),
+                    Command::Unknown {
+                        field,
+                        message_id,
+                        sop_class_uid,
+                        ..
+                    } => {
+                        let answer = dimse::unrecognized_rsp(field, message_id, &sop_class_uid);
+                        self.answer(context, &answer).await?;
+                    }
+                    Command::Cancel => {}
+                    Command::Response(_) => {
+                        return Err(self
+                            .core
+                            .violated(Violation::Message("a response without a request"))
+                            .await);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn store_request(
+        &mut self,
+        context: PresentationContextId,
+        command: CStoreRq,
+        bytes: Bytes,
+    ) -> Result<Request<'_>, AssociationError> {
+        let proposed = self.proposal.contexts.iter().find(|proposed| proposed.id == context);
+        let answer = self
+            .answers
+            .iter()
+            .find(|(id, _)| *id == context)
+            .map(|(_, answer)| answer);
+        let (Some(proposed), Some(ContextAnswer::Accepted(syntax))) = (proposed, answer) else {
+            let violation = Violation::Message("a message on a presentation context that was not accepted");
+            return Err(self.core.violated(violation).await);
+        };
+        let (abstract_syntax, transfer_syntax) = (proposed.abstract_syntax.clone(), syntax.clone());
+        self.unanswered = true;
+        Ok(Request::Store(StoreRequest {
+            association: self,
+            context,
+            command,
+            bytes,
+            abstract_syntax,
+            transfer_syntax,
+            is_whole: false,
+        }))
+    }
+
+    async fn answer(&mut self, context: PresentationContextId, command: &[u8]) -> Result<(), AssociationError> {
+        let frames = pdv::command_frames(context, command, self.fragment_len);
+        self.core.write(&frames).await
+    }
+
+    /// Aborts (A-ABORT, service user).
+    pub async fn abort(mut self) {
+        self.core.abort(Abort::USER).await;
+    }
+}
+
+/// What a requestor asks. Dropped without an answer, the association is aborted.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// C-ECHO.
+    Echo(EchoRequest<'a>),
+    /// C-STORE.
+    Store(StoreRequest<'a>),
+}
+
+/// A C-ECHO that awaits its answer.
+#[derive(Debug)]
+pub struct EchoRequest<'a> {
+    association: &'a mut AcceptedAssociation,
+    context: PresentationContextId,
+    command: CEchoRq,
+}
+
+impl EchoRequest<'_> {
+    /// Answers. `comment` is cut to 64 characters.
+    ///
+    /// # Errors
+    /// [`AssociationError`] when the answer cannot be sent.
+    pub async fn respond(self, status: Status, comment: Option<&str>) -> Result<(), AssociationError> {
+        let answer = dimse::echo_rsp(self.command.message_id, status, comment);
+        self.association.answer(self.context, &answer).await?;
+        self.association.unanswered = false;
+        Ok(())
+    }
+}
+
+/// A C-STORE that awaits its answer. Its data set comes by [`data`](Self::data), fragment by fragment.
+#[derive(Debug)]
+pub struct StoreRequest<'a> {
+    association: &'a mut AcceptedAssociation,
+    context: PresentationContextId,
+    command: CStoreRq,
+    bytes: Bytes,
+    abstract_syntax: AbstractSyntaxUid,
+    transfer_syntax: TransferSyntaxUid,
+    is_whole: bool,
+}
+
+impl StoreRequest<'_> {
+    /// The command.
+    #[must_use]
+    pub const fn command(&self) -> &CStoreRq {
+        &self.command
+    }
+
+    /// The command set as it came.
+    #[must_use]
+    pub const fn command_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The context's abstract syntax.
+    #[must_use]
+    pub const fn abstract_syntax(&self) -> &AbstractSyntaxUid {
+        &self.abstract_syntax
+    }
+
+    /// The context's transfer syntax: how the data set is encoded.
+    #[must_use]
+    pub const fn transfer_syntax(&self) -> &TransferSyntaxUid {
+        &self.transfer_syntax
+    }
+
+    /// The next fragment of the data set, as it came; `None` once the last has been given out.
+    ///
+    /// # Errors
+    /// [`AssociationError`] when the data set will not become whole: nothing of it may be kept then.
+    pub async fn data(&mut self) -> Result<Option<Bytes>, AssociationError> {
+        while !self.is_whole {
+            let association = &mut *self.association;
+            match association
+                .core
+                .piece("the next fragment", association.config.dimse)
+                .await?
+            {
+                Some(Piece::Data { bytes, is_last }) => {
+                    self.is_whole = is_last;
+                    if !bytes.is_empty() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Piece::Command { .. }) => {
+                    let violation = Violation::Message("a command inside a data set");
+                    return Err(association.core.violated(violation).await);
+                }
+                None => return Err(AssociationError::ReleasedEarly),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Answers, after passing over what is left of the data set. `comment` is cut to 64 characters.
+    ///
+    /// # Errors
+    /// [`AssociationError`] when the data set does not end or the answer cannot be sent.
+    pub async fn respond(mut self, status: Status, comment: Option<&str>) -> Result<(), AssociationError> {
+        while self.data().await?.is_some() {}
+        let answer = dimse::store_rsp(&self.command, status, comment);
+        self.association.answer(self.context, &answer).await?;
+        self.association.unanswered = false;
+        Ok(())
+    }
+}

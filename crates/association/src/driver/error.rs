@@ -1,0 +1,64 @@
+//! What can go wrong with an association.
+
+use std::io;
+use std::time::Duration;
+
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::Rejection;
+
+use super::requestor::SourceError;
+use crate::codec::{Abort, Violation};
+
+/// An association ended, or did not come about. Whatever the variant, the connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum AssociationError {
+    /// The peer broke PS3.8 or PS3.7; we answered A-ABORT (PS3.8 §9.3.8).
+    #[error("the peer broke the protocol, A-ABORT sent")]
+    PeerMisbehaved(#[source] Violation),
+    /// The peer said no (PS3.8 §9.3.4).
+    #[error("{called} {rejection}")]
+    Rejected {
+        /// Whom we asked.
+        called: AeTitle,
+        /// What it answered.
+        rejection: Rejection,
+    },
+    /// We said no: what the [`Decide`](crate::Decide) answered, or a fixed field called for.
+    #[error("refused, {_0}")]
+    Refused(Rejection),
+    /// The peer aborted (PS3.8 §9.3.8).
+    #[error("aborted by the peer, {_0}")]
+    Aborted(Abort),
+    /// The peer closed the connection without release or abort.
+    #[error("the peer closed the connection without release")]
+    Lost,
+    /// The peer asked for release while its answer was awaited.
+    #[error("the peer released the association instead of answering")]
+    ReleasedEarly,
+    /// Nothing came in time; we aborted.
+    #[error("{what} did not come within {waited:?}")]
+    TimedOut {
+        /// What was awaited.
+        what: &'static str,
+        /// For how long.
+        waited: Duration,
+    },
+    /// The connection could not be opened.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+    /// Our own data source failed; the association was aborted, so that no part of the data set passes for the whole.
+    #[error("the data set could not be read to its end, the association was aborted")]
+    Source(#[source] SourceError),
+    /// A request was dropped without an answer; the association was aborted.
+    #[error("a request was left without an answer, the association was aborted")]
+    Unanswered,
+}
