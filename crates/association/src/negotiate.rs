@@ -3,16 +3,13 @@
 use std::net::IpAddr;
 
 use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection};
 
 use crate::codec::{
     APPLICATION_CONTEXT, AnsweredContext, AssociateAc, AssociateRq, Pdu, RoleSelection, UserInformation,
 };
 
-/// Our implementation class UID (PS3.7 §D.3.3.2), from a UUID (PS3.5 §B.2).
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.226463563823479116312866414905427411013";
-/// Our implementation version name.
-pub const IMPLEMENTATION_VERSION_NAME: &str = "PACKHORSE_010";
 /// What we say we take in one P-DATA-TF: 128 KiB. With 16 KiB, as DCMTK has it, an instance of 0.5 MB costs 32 reads.
 pub const MAX_PDU_LENGTH: u32 = 128 * 1024;
 

@@ -10,7 +10,11 @@
 //! - [`part10`]: the file format (PS3.10): file meta information in and out.
 
 pub mod ae_title;
+pub mod fuzzing;
+pub mod header;
+pub mod implementation;
 pub mod negotiation;
+pub mod part10;
 pub mod sop_class;
 pub mod status;
 pub mod transfer_syntax;

@@ -96,7 +96,10 @@ mod tests {
         for (uid, keyword) in [
             (uids::IMPLICIT_VR_LITTLE_ENDIAN, "ImplicitVRLittleEndian"),
             (uids::EXPLICIT_VR_LITTLE_ENDIAN, "ExplicitVRLittleEndian"),
-            (uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "DeflatedExplicitVRLittleEndian"),
+            (
+                uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+                "DeflatedExplicitVRLittleEndian",
+            ),
             (uids::JPEG_BASELINE8_BIT, "JPEGBaseline8Bit"),
             (uids::JPEGLS_LOSSLESS, "JPEGLSLossless"),
             (uids::JPEG2000_LOSSLESS, "JPEG2000Lossless"),
