@@ -187,18 +187,74 @@ mod tests {
     use super::*;
     use crate::uid::AbstractSyntaxUid;
 
-    /// Newer than the dictionary the table is tested against (PS3.6 2026).
-    const NEWER: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.66.8"];
+    /// Media Storage Directory Storage lives on media only (PS3.4 Annex I): nobody can send a DICOMDIR.
+    const MEDIA_ONLY: &str = "1.2.840.10008.1.3.10";
 
     #[test]
     fn every_row_is_in_the_standards_dictionary_under_its_keyword() {
-        for class in storage().iter().filter(|class| !NEWER.contains(&class.uid)) {
+        for class in storage() {
             let entry = StandardSopClassDictionary
                 .by_uid(class.uid)
                 .unwrap_or_else(|| panic!("{}", class.uid));
             assert_eq!(entry.alias, class.keyword);
             assert_eq!(entry.retired, class.retired, "{}", class.keyword);
+            let name = entry.name.trim_end_matches(" (Retired)").trim_end_matches(" SOP Class");
+            assert_eq!(name, class.name);
         }
+    }
+
+    /// The dictionary cannot be listed, so every UID of the forms that storage classes have is looked up in it.
+    #[test]
+    fn every_storage_class_of_the_standards_dictionary_is_in_the_table() {
+        let mut found = 0;
+        let mut check = |uid: &str| {
+            if StandardSopClassDictionary.by_uid(uid).is_some() {
+                let under_root = uid
+                    .strip_prefix(STORAGE_ROOT)
+                    .is_some_and(|rest| !NOT_STORAGE.contains(&rest));
+                let listed = by_uid(uid).is_some();
+                assert!(listed || !under_root, "{uid} is missing");
+                found += usize::from(listed);
+            }
+        };
+        for a in 0..700 {
+            check(&format!("{STORAGE_ROOT}{a}"));
+            for b in 0..=120 {
+                check(&format!("{STORAGE_ROOT}{a}.{b}"));
+            }
+        }
+        for (a, b, c) in (0..=600).flat_map(|a| (0..=100).flat_map(move |b| (0..=9).map(move |c| (a, b, c)))) {
+            check(&format!("{STORAGE_ROOT}{a}.{b}.{c}"));
+        }
+        for (b, c, d) in (0..=9).flat_map(|b| (0..=9).flat_map(move |c| (0..=19).map(move |d| (b, c, d)))) {
+            check(&format!("{STORAGE_ROOT}77.{b}.{c}.{d}"));
+        }
+        let outside = storage()
+            .iter()
+            .filter(|class| !class.uid.starts_with(STORAGE_ROOT))
+            .count();
+        assert_eq!(found + outside, storage().len());
+    }
+
+    /// Outside the storage root the standard's text decides (PS3.4 Table B.5-1, Annex GG, retired print annexes), not the
+    /// word; but a class with the word that is not in the table must be named here.
+    #[test]
+    fn storage_classes_outside_the_storage_root_are_all_in_the_table() {
+        let mut unlisted = Vec::new();
+        for root in ["1.2.840.10008.1", "1.2.840.10008.5.1.1", "1.2.840.10008.5.1.4"] {
+            for (a, b) in (0..=99).flat_map(|a| (0..=19).map(move |b| (a, b))) {
+                for uid in [format!("{root}.{a}"), format!("{root}.{a}.{b}")] {
+                    let stored = StandardSopClassDictionary
+                        .by_uid(&uid)
+                        .is_some_and(|entry| entry.alias.contains("Storage") && !entry.alias.contains("Commitment"));
+                    if stored && by_uid(&uid).is_none() {
+                        unlisted.push(uid);
+                    }
+                }
+            }
+        }
+        assert_eq!(unlisted, [MEDIA_ONLY]);
+        assert_eq!(classify(MEDIA_ONLY, &[]).group, Group::Service);
     }
 
     #[test]
