@@ -1,0 +1,81 @@
+//! The index's tables, version 1.
+
+use rusqlite::Connection;
+
+/// Version of the folder: tables, slab names, locators.
+pub(super) const VERSION: i64 = 1;
+
+/// Body and locator stand last, so that a row's other columns are read without its overflow pages.
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE entry (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    delivery BLOB NOT NULL UNIQUE,
+    payload BLOB NOT NULL,
+    source TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    blake3 BLOB NOT NULL,
+    queue TEXT NOT NULL,
+    custody INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    committed_at INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    locator BLOB,
+    body BLOB
+) STRICT;
+CREATE INDEX entry_claim ON entry (queue, state, priority, due, n);
+CREATE TABLE seen (delivery BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_at ON seen (at);
+CREATE TABLE sequence (
+    source TEXT NOT NULL,
+    destination TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (source, destination)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE fact (seq INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE partial (
+    payload BLOB PRIMARY KEY,
+    locator BLOB NOT NULL,
+    segments BLOB NOT NULL,
+    updated INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What is found when a folder is opened.
+pub(super) enum Found {
+    Ready,
+    Newer(i64),
+}
+
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<Found> {
+    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The committer checkpoints when nobody waits; this is for when somebody always does.
+    connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version > VERSION {
+        return Ok(Found::Newer(version));
+    }
+    if version == 0 {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
+    }
+    Ok(Found::Ready)
+}
+
+/// Begins a new epoch: every earlier one is stale from now on.
+pub(super) fn next_epoch(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "INSERT INTO meta VALUES ('epoch', 1)
+               ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value";
+    let epoch: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(epoch.cast_unsigned())
+}

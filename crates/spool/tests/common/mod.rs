@@ -1,0 +1,151 @@
+//! Small spools, and a disk that fails.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use packhorse_ids::{
+    Clock as _, DeliveryId, Digest, Epoch, Kind, PayloadId, Priority, Routing, Sequence, SiteName, SystemClock,
+};
+use packhorse_spool::{
+    Body, Committed, Custody, Disk, Filter, Index as _, NewEntry, NewState, Payloads as _, QueueName, RealDisk, Spool,
+    SpoolConfig, StoreError,
+};
+
+pub const LEASE: Duration = Duration::from_secs(60);
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub fn config() -> SpoolConfig {
+    SpoolConfig {
+        slab_len: 1 << 20,
+        reserve: 0,
+        ..SpoolConfig::default()
+    }
+}
+
+pub fn open(folder: &Path) -> (Arc<Spool>, Epoch) {
+    Spool::open(folder, config(), Arc::new(SystemClock)).unwrap()
+}
+
+pub fn queue() -> QueueName {
+    QueueName::try_from("link").unwrap()
+}
+
+pub fn entry(id: u16, body: Body) -> NewEntry {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&id.to_be_bytes());
+    let length = match &body {
+        Body::Inline(bytes) => bytes.len() as u64,
+        Body::Stored(_) => 40_000,
+    };
+    let routing = Routing {
+        delivery: DeliveryId::from_bytes(bytes),
+        payload: PayloadId::from_bytes(bytes),
+        source: SiteName::try_from("a").unwrap(),
+        destination: SiteName::try_from("b").unwrap(),
+        kind: Kind::Delivery,
+        priority: Priority::Routine,
+        sequence: Sequence(0),
+        length,
+        blake3: Digest::from_bytes([0; 32]),
+    };
+    NewEntry {
+        routing,
+        queue: queue(),
+        body,
+        custody: Custody::UntilAcked,
+        state: NewState::Ready,
+    }
+}
+
+pub async fn commit(spool: &Spool, epoch: Epoch, entry: NewEntry) -> Committed {
+    spool.commit(epoch, vec![entry], vec![]).await.unwrap().remove(0)
+}
+
+/// Bytes written to the payload store in pieces.
+pub async fn stored(spool: &Spool, id: u16, bytes: &[u8]) -> Result<Body, StoreError> {
+    let mut payload = [0; 16];
+    payload[..2].copy_from_slice(&id.to_be_bytes());
+    let mut writer = spool.begin(PayloadId::from_bytes(payload), None).await?;
+    for piece in bytes.chunks(100_000) {
+        writer.append(bytes::Bytes::copy_from_slice(piece)).await?;
+    }
+    writer.finish().await.map(Body::Stored)
+}
+
+pub async fn deliveries(spool: &Spool) -> Vec<DeliveryId> {
+    let page = spool.page(0, Filter::default(), 1000).await.unwrap();
+    page.into_iter().map(|(_, entry)| entry.routing.delivery).collect()
+}
+
+pub trait DefaultNow {
+    fn default_now() -> packhorse_ids::WallTime;
+}
+
+impl DefaultNow for SystemClock {
+    fn default_now() -> packhorse_ids::WallTime {
+        SystemClock.now()
+    }
+}
+
+/// Fails its nth write or sync, and works otherwise.
+#[derive(Debug)]
+pub struct FailingDisk {
+    nth: usize,
+    count: AtomicUsize,
+}
+
+impl FailingDisk {
+    pub fn at(nth: usize) -> Self {
+        Self {
+            nth,
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.count.load(Ordering::SeqCst) >= self.nth
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let step = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        if step == self.nth {
+            Err(io::Error::other("injected"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Disk for FailingDisk {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // A failed write may have been done in part.
+        let step = self.step();
+        let length = if step.is_err() { bytes.len() / 2 } else { bytes.len() };
+        RealDisk.write(file, &bytes[..length], offset)?;
+        step
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.step()?;
+        RealDisk.sync(file)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        RealDisk.free(folder)
+    }
+}

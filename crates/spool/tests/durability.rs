@@ -1,0 +1,319 @@
+//! What was acknowledged is there after any failure, and nothing else is.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{DefaultNow as _, FailingDisk, commit, deliveries, entry, open, queue, runtime, stored};
+use packhorse_ids::{SystemClock, WallTime};
+use packhorse_spool::{
+    Body, Custody, EntryState, Index as _, OpenError, Payloads as _, Seen, Settlement, Spool, SpoolConfig, StoreError,
+};
+
+fn fill(id: u16) -> u8 {
+    u8::try_from(id).unwrap()
+}
+
+#[test]
+fn what_was_committed_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        {
+            let (spool, epoch) = open(folder.path());
+            let small = commit(&spool, epoch, entry(1, Body::Inline(vec![7; 100].into()))).await;
+            let body = stored(&spool, 2, &vec![9; 300_000]).await.unwrap();
+            commit(&spool, epoch, entry(2, body)).await;
+            assert_eq!(small.sequence.0, 1);
+        }
+        let (spool, epoch) = open(folder.path());
+        let claimed = spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap();
+        assert_eq!(claimed.len(), 2);
+        assert_eq!(spool.read(&claimed[0].body, 0..100).await.unwrap(), vec![7; 100]);
+        assert_eq!(
+            spool.read(&claimed[1].body, 0..300_000).await.unwrap(),
+            vec![9; 300_000]
+        );
+        assert!(matches!(
+            spool.read(&claimed[1].body, 0..300_001).await,
+            Err(StoreError::NotFound(_))
+        ));
+    });
+}
+
+#[test]
+fn a_payload_of_any_length_comes_back_and_its_space_is_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        for (round, length) in [1_usize, 65_536, 65_537, 5_000_000, 70_000, 5_000_000]
+            .into_iter()
+            .enumerate()
+        {
+            let id = u16::try_from(round).unwrap() + 1;
+            let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let body = stored(&spool, id, &bytes).await.unwrap();
+            commit(&spool, epoch, entry(id, body.clone())).await;
+            assert_eq!(spool.read(&body, 0..length as u64).await.unwrap(), bytes);
+            spool
+                .settle(
+                    epoch,
+                    vec![(entry(id, body).routing.delivery, Settlement::Released)],
+                    vec![],
+                )
+                .await
+                .unwrap();
+        }
+        drop(spool);
+        let used: u64 = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|file| file.unwrap())
+            .filter(|file| file.file_name().to_str().unwrap().starts_with("payload-"))
+            .map(|file| file.metadata().unwrap().len())
+            .sum();
+        assert_eq!(used, 0, "files of their own go with their rows");
+    });
+}
+
+/// Each slab write and each sync fails in turn. Whatever was acknowledged before and after is there after opening again.
+#[test]
+fn after_any_failed_write_or_sync_nothing_acknowledged_is_lost() {
+    for nth in 1..=16 {
+        let folder = tempfile::tempdir().unwrap();
+        let acknowledged = runtime().block_on(async {
+            let disk = Arc::new(FailingDisk::at(nth));
+            let config = SpoolConfig {
+                disk: disk.clone(),
+                ..common::config()
+            };
+            let Ok((spool, epoch)) = Spool::open(folder.path(), config, Arc::new(SystemClock)) else {
+                return vec![];
+            };
+            let mut acknowledged = Vec::new();
+            for id in 1..=6 {
+                let Ok(body) = stored(&spool, id, &vec![fill(id); 40_000]).await else {
+                    continue;
+                };
+                let new = entry(id, body);
+                let delivery = new.routing.delivery;
+                match spool.commit(epoch, vec![new], vec![]).await {
+                    Ok(_) => acknowledged.push((delivery, id)),
+                    Err(error) => assert!(matches!(error, StoreError::Poisoned), "{error}"),
+                }
+            }
+            assert!(
+                !disk.has_failed() || spool.is_poisoned(),
+                "a failed write or sync poisons the spool"
+            );
+            acknowledged
+        });
+        runtime().block_on(async {
+            let (spool, _) = open(folder.path());
+            for (delivery, id) in &acknowledged {
+                let entry = spool.entry(*delivery).await.unwrap().expect("it was acknowledged");
+                assert_eq!(
+                    spool.read(&entry.body, 0..40_000).await.unwrap(),
+                    vec![fill(*id); 40_000],
+                    "failure {nth}"
+                );
+            }
+            assert_eq!(deliveries(&spool).await.len(), acknowledged.len(), "failure {nth}");
+        });
+    }
+}
+
+#[test]
+fn a_failed_entry_does_not_hold_up_those_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        for id in 1..=3 {
+            commit(&spool, epoch, entry(id, Body::Inline(vec![fill(id)].into()))).await;
+        }
+        let first = spool.claim(epoch, &queue(), 1, common::LEASE).await.unwrap().remove(0);
+        let at = SystemClock::default_now().saturating_add(common::LEASE);
+        let retry = Settlement::Retry {
+            at,
+            note: "answered C000".to_owned(),
+        };
+        spool
+            .settle(epoch, vec![(first.routing.delivery, retry)], vec![])
+            .await
+            .unwrap();
+        let rest = spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap();
+        assert_eq!(
+            rest.iter().map(|entry| entry.routing.sequence.0).collect::<Vec<_>>(),
+            [2, 3]
+        );
+        let waiting = spool.entry(first.routing.delivery).await.unwrap().unwrap();
+        assert_eq!((waiting.attempts, waiting.note.as_str()), (1, "answered C000"));
+    });
+}
+
+#[test]
+fn leases_keep_others_away_and_are_given_back_or_end_with_the_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let old = {
+            let (spool, epoch) = open(folder.path());
+            commit(&spool, epoch, entry(1, Body::Inline(vec![1].into()))).await;
+            let claimed = spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap();
+            assert_eq!(spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap(), []);
+            spool.unclaim(epoch, vec![claimed[0].routing.delivery]).await.unwrap();
+            assert_eq!(spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap().len(), 1);
+            epoch
+        };
+        let (spool, epoch) = open(folder.path());
+        assert_eq!(spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap().len(), 1);
+        let stale = spool
+            .commit(old, vec![entry(2, Body::Inline(vec![2].into()))], vec![])
+            .await;
+        assert!(matches!(stale, Err(StoreError::Stale)));
+    });
+}
+
+#[test]
+fn custody_until_released_outlives_the_acknowledgement() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        let mut new = entry(1, Body::Inline(vec![1].into()));
+        new.custody = Custody::UntilReleased;
+        let delivery = new.routing.delivery;
+        commit(&spool, epoch, new).await;
+        let later = SystemClock::default_now().saturating_add(common::LEASE);
+        spool
+            .settle(epoch, vec![(delivery, Settlement::Acked { again: later })], vec![])
+            .await
+            .unwrap();
+        assert_eq!(spool.entry(delivery).await.unwrap().unwrap().state, EntryState::Acked);
+        assert_eq!(spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap(), []);
+        let past = Settlement::Acked {
+            again: WallTime::default(),
+        };
+        spool.settle(epoch, vec![(delivery, past)], vec![]).await.unwrap();
+        assert_eq!(
+            spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap().len(),
+            1,
+            "offered again"
+        );
+        spool
+            .settle(epoch, vec![(delivery, Settlement::Released)], vec![])
+            .await
+            .unwrap();
+        assert!(matches!(spool.seen(&[delivery]).await.unwrap()[0], Some(Seen::Gone(_))));
+        assert_eq!(spool.counts(), []);
+    });
+}
+
+#[test]
+fn a_repeated_commit_changes_nothing_and_facts_are_numbered_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        let facts = |text: &str| vec![bytes::Bytes::from(text.to_owned())];
+        let new = entry(1, Body::Inline(vec![1].into()));
+        spool.commit(epoch, vec![new.clone()], facts("one")).await.unwrap();
+        let again = spool.commit(epoch, vec![new], facts("two")).await.unwrap();
+        assert!(again[0].is_duplicate);
+        spool.commit(epoch, vec![], facts("three")).await.unwrap();
+        let all = spool.facts_after(1, 10).await.unwrap();
+        assert_eq!(all, [(2, "two".into()), (3, "three".into())]);
+        spool.trim_facts(epoch, 2).await.unwrap();
+        assert_eq!(spool.facts_after(0, 10).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn segments_in_any_order_survive_a_restart_once_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let payload = packhorse_ids::PayloadId::from_bytes([9; 16]);
+    let length = 3 * u64::from(packhorse_ids::SEGMENT_LEN) + 5;
+    let segment = |byte: u8, length: usize| bytes::Bytes::from(vec![byte; length]);
+    runtime().block_on(async {
+        {
+            let (spool, _) = open(folder.path());
+            let mut writer = spool.begin(payload, Some(length)).await.unwrap();
+            writer.write_segment(2, segment(2, 1 << 20)).await.unwrap();
+            writer.write_segment(0, segment(0, 1 << 20)).await.unwrap();
+            writer.save().await.unwrap();
+            assert!(writer.write_segment(4, segment(4, 1)).await.is_err());
+        }
+        let (spool, epoch) = open(folder.path());
+        assert_eq!(
+            spool.have(payload).await.unwrap().missing(4).collect::<Vec<_>>(),
+            [1, 3]
+        );
+        let mut writer = spool.begin(payload, Some(length)).await.unwrap();
+        writer.write_segment(1, segment(1, 1 << 20)).await.unwrap();
+        writer.write_segment(3, segment(3, 5)).await.unwrap();
+        let body = Body::Stored(writer.finish().await.unwrap());
+        let mut new = entry(9, body.clone());
+        new.routing.length = length;
+        new.routing.payload = payload;
+        commit(&spool, epoch, new).await;
+        for (index, byte) in [0_u8, 1, 2].into_iter().enumerate() {
+            let at = index as u64 * (1 << 20);
+            assert_eq!(spool.read(&body, at..at + 1).await.unwrap(), vec![byte]);
+        }
+        assert!(spool.have(payload).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn sixteen_committers_share_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        let tasks: Vec<_> = (0..16)
+            .map(|task| {
+                let spool = Arc::clone(&spool);
+                tokio::spawn(async move {
+                    for round in 0..20 {
+                        commit(&spool, epoch, entry(task * 20 + round, Body::Inline(vec![1].into()))).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let stats = spool.stats();
+        assert_eq!(stats.entries, 320);
+        assert!(stats.commits < 200, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_second_opener_and_a_later_version_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let second = Spool::open(folder.path(), common::config(), Arc::new(SystemClock));
+    assert!(matches!(second, Err(OpenError::Locked(_))));
+    drop(first);
+    let index = rusqlite::Connection::open(folder.path().join("index.sqlite")).unwrap();
+    index.pragma_update(None, "user_version", 99).unwrap();
+    drop(index);
+    let newer = Spool::open(folder.path(), common::config(), Arc::new(SystemClock));
+    assert!(matches!(newer, Err(OpenError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_full_disk_is_known_before_a_payload_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let config = SpoolConfig {
+            reserve: u64::MAX,
+            ..common::config()
+        };
+        let (spool, epoch) = Spool::open(folder.path(), config, Arc::new(SystemClock)).unwrap();
+        assert!(matches!(
+            stored(&spool, 1, &[0; 10]).await,
+            Err(StoreError::Full { .. })
+        ));
+        let small = spool
+            .commit(epoch, vec![entry(1, Body::Inline(vec![1].into()))], vec![])
+            .await;
+        assert!(matches!(small, Err(StoreError::Full { .. })));
+        assert!(!spool.is_poisoned());
+    });
+}
