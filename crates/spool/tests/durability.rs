@@ -1,5 +1,6 @@
 //! What was acknowledged is there after any failure, and nothing else is.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod common;
 
 use std::sync::Arc;

@@ -15,9 +15,9 @@ use packhorse_spool::{
     SpoolConfig, StoreError,
 };
 
-pub const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -25,7 +25,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-pub fn config() -> SpoolConfig {
+pub(crate) fn config() -> SpoolConfig {
     SpoolConfig {
         slab_len: 1 << 20,
         reserve: 0,
@@ -33,15 +33,15 @@ pub fn config() -> SpoolConfig {
     }
 }
 
-pub fn open(folder: &Path) -> (Arc<Spool>, Epoch) {
+pub(crate) fn open(folder: &Path) -> (Arc<Spool>, Epoch) {
     Spool::open(folder, config(), Arc::new(SystemClock)).unwrap()
 }
 
-pub fn queue() -> QueueName {
+pub(crate) fn queue() -> QueueName {
     QueueName::try_from("link").unwrap()
 }
 
-pub fn entry(id: u16, body: Body) -> NewEntry {
+pub(crate) fn entry(id: u16, body: Body) -> NewEntry {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&id.to_be_bytes());
     let length = match &body {
@@ -68,12 +68,12 @@ pub fn entry(id: u16, body: Body) -> NewEntry {
     }
 }
 
-pub async fn commit(spool: &Spool, epoch: Epoch, entry: NewEntry) -> Committed {
+pub(crate) async fn commit(spool: &Spool, epoch: Epoch, entry: NewEntry) -> Committed {
     spool.commit(epoch, vec![entry], vec![]).await.unwrap().remove(0)
 }
 
 /// Bytes written to the payload store in pieces.
-pub async fn stored(spool: &Spool, id: u16, bytes: &[u8]) -> Result<Body, StoreError> {
+pub(crate) async fn stored(spool: &Spool, id: u16, bytes: &[u8]) -> Result<Body, StoreError> {
     let mut payload = [0; 16];
     payload[..2].copy_from_slice(&id.to_be_bytes());
     let mut writer = spool.begin(PayloadId::from_bytes(payload), None).await?;
@@ -83,37 +83,37 @@ pub async fn stored(spool: &Spool, id: u16, bytes: &[u8]) -> Result<Body, StoreE
     writer.finish().await.map(Body::Stored)
 }
 
-pub async fn deliveries(spool: &Spool) -> Vec<DeliveryId> {
+pub(crate) async fn deliveries(spool: &Spool) -> Vec<DeliveryId> {
     let page = spool.page(0, Filter::default(), 1000).await.unwrap();
     page.into_iter().map(|(_, entry)| entry.routing.delivery).collect()
 }
 
-pub trait DefaultNow {
+pub(crate) trait DefaultNow {
     fn default_now() -> packhorse_ids::WallTime;
 }
 
 impl DefaultNow for SystemClock {
     fn default_now() -> packhorse_ids::WallTime {
-        SystemClock.now()
+        Self.now()
     }
 }
 
 /// Fails its nth write or sync, and works otherwise.
 #[derive(Debug)]
-pub struct FailingDisk {
+pub(crate) struct FailingDisk {
     nth: usize,
     count: AtomicUsize,
 }
 
 impl FailingDisk {
-    pub fn at(nth: usize) -> Self {
+    pub(crate) fn at(nth: usize) -> Self {
         Self {
             nth,
             count: AtomicUsize::new(0),
         }
     }
 
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.count.load(Ordering::SeqCst) >= self.nth
     }
 
