@@ -1,0 +1,168 @@
+//! Writes data sets: enough for test instances. Values are given ready for the wire, text in UTF-8.
+
+use std::collections::BTreeMap;
+
+use super::ImageSize;
+
+/// Whether value representations are written. Little endian both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Explicit VR Little Endian.
+    Explicit,
+    /// Implicit VR Little Endian.
+    Implicit,
+}
+
+/// Data elements in the order of their tags.
+#[derive(Clone, Debug, Default)]
+pub struct DataSet {
+    elements: BTreeMap<u32, Element>,
+}
+
+#[derive(Clone, Debug)]
+enum Element {
+    Value([u8; 2], Vec<u8>),
+    Sequence(Vec<DataSet>),
+}
+
+const UNDEFINED: [u8; 4] = [0xFF; 4];
+const ITEM: u32 = 0xFFFE_E000;
+const ITEM_DELIMITATION: u32 = 0xFFFE_E00D;
+const SEQUENCE_DELIMITATION: u32 = 0xFFFE_E0DD;
+
+impl DataSet {
+    /// With an element of text, padded to even length.
+    #[must_use]
+    pub fn text(self, tag: u32, vr: &[u8; 2], text: &str) -> Self {
+        let mut value = text.as_bytes().to_vec();
+        if value.len() % 2 == 1 {
+            value.push(if vr == b"UI" { 0 } else { b' ' });
+        }
+        self.bytes(tag, vr, value)
+    }
+
+    /// With an element of one unsigned short (US).
+    #[must_use]
+    pub fn short(self, tag: u32, value: u16) -> Self {
+        self.bytes(tag, b"US", value.to_le_bytes().to_vec())
+    }
+
+    /// With an element of bytes, which are of even length already.
+    ///
+    /// # Panics
+    /// When a data set in this writing cannot hold so many.
+    #[must_use]
+    pub fn bytes(mut self, tag: u32, vr: &[u8; 2], value: Vec<u8>) -> Self {
+        self.elements.insert(tag, Element::Value(*vr, value));
+        self
+    }
+
+    /// With a sequence; it is written with undefined length, as its items are.
+    #[must_use]
+    pub fn sequence(mut self, tag: u32, items: Vec<Self>) -> Self {
+        self.elements.insert(tag, Element::Sequence(items));
+        self
+    }
+
+    /// With all elements of another one, which win.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.elements.extend(other.elements);
+        self
+    }
+
+    /// With an image of 12 bits in 16, another one for each number.
+    #[must_use]
+    pub fn image(self, size: ImageSize, number: u32) -> Self {
+        self.image_attributes(size)
+            .bytes(0x7FE0_0010, b"OW", smooth_image(size, number))
+    }
+
+    /// What describes the pixels of [`DataSet::image`], without them.
+    #[must_use]
+    pub fn image_attributes(self, size: ImageSize) -> Self {
+        self.short(0x0028_0002, 1)
+            .text(0x0028_0004, b"CS", "MONOCHROME2")
+            .short(0x0028_0010, size.rows)
+            .short(0x0028_0011, size.columns)
+            .short(0x0028_0100, 16)
+            .short(0x0028_0101, 12)
+            .short(0x0028_0102, 11)
+            .short(0x0028_0103, 0)
+    }
+
+    /// The data set's bytes.
+    #[must_use]
+    pub fn encode(&self, writing: Writing) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_into(writing, &mut out);
+        out
+    }
+
+    fn encode_into(&self, writing: Writing, out: &mut Vec<u8>) {
+        for (tag, element) in &self.elements {
+            match element {
+                Element::Value(vr, value) => {
+                    let len = u32::try_from(value.len()).expect("a value's length has 32 bits");
+                    element_header(*tag, *vr, len, writing, out);
+                    out.extend_from_slice(value);
+                }
+                Element::Sequence(items) => {
+                    element_header(*tag, *b"SQ", u32::MAX, writing, out);
+                    for item in items {
+                        push_tag(ITEM, out);
+                        out.extend_from_slice(&UNDEFINED);
+                        item.encode_into(writing, out);
+                        push_delimiter(ITEM_DELIMITATION, out);
+                    }
+                    push_delimiter(SEQUENCE_DELIMITATION, out);
+                }
+            }
+        }
+    }
+}
+
+/// An element's tag, VR and length.
+pub(super) fn element_header(tag: u32, vr: [u8; 2], len: u32, writing: Writing, out: &mut Vec<u8>) {
+    push_tag(tag, out);
+    match writing {
+        Writing::Implicit => out.extend_from_slice(&len.to_le_bytes()),
+        Writing::Explicit => {
+            out.extend_from_slice(&vr);
+            if matches!(&vr, b"OB" | b"OW" | b"SQ" | b"UN" | b"UT" | b"UC" | b"UR") {
+                out.extend_from_slice(&[0, 0]);
+                out.extend_from_slice(&len.to_le_bytes());
+            } else {
+                let len = u16::try_from(len).expect("a short value's length has 16 bits");
+                out.extend_from_slice(&len.to_le_bytes());
+            }
+        }
+    }
+}
+
+fn push_tag(tag: u32, out: &mut Vec<u8>) {
+    let [g, h, e, f] = tag.to_be_bytes();
+    out.extend_from_slice(&[h, g, f, e]);
+}
+
+fn push_delimiter(tag: u32, out: &mut Vec<u8>) {
+    push_tag(tag, out);
+    out.extend_from_slice(&[0; 4]);
+}
+
+/// Little-endian pixels of a round bright body on a dark ground, in whole numbers only so that every machine makes the
+/// same. It compresses as a phantom does.
+pub(super) fn smooth_image(size: ImageSize, number: u32) -> Vec<u8> {
+    let (rows, columns) = (i64::from(size.rows), i64::from(size.columns));
+    let radius = (rows.min(columns) / 2).max(1);
+    let shift = i64::from(number % 64);
+    let pixel = |row: i64, column: i64| {
+        let (y, x) = (2 * row - rows, 2 * column - columns);
+        let inside = (4 * radius * radius - (x * x + y * y)).max(0);
+        let bright = 2000 * inside / (4 * radius * radius);
+        u16::try_from((bright + 8 * shift + row / 8).clamp(0, 4095)).unwrap_or(0)
+    };
+    (0..rows)
+        .flat_map(|row| (0..columns).flat_map(move |column| pixel(row, column).to_le_bytes()))
+        .collect()
+}

@@ -1,0 +1,1 @@
+//! Real DICOM peers (DCMTK, pynetdicom) and scripted ones.
