@@ -1,9 +1,12 @@
 //! A bounded scan of a data set's beginning: the few attributes the ledger and instance rules need.
 //!
 //! Bytes come in pieces of any size. Nothing is kept but the named attributes, each cut at [`VALUE_LEN_MAX`] bytes; other
-//! values are skipped by their length, however long, and no length is ever allocated. Nesting is counted, not recursed.
-//! The scan ends at the first element behind (0020,1208), or where the bytes make no sense: a strange data set is
-//! carried all the same, only less is known of it.
+//! values are skipped by their length, however long, and no length is ever allocated. Nesting is kept on a stack of at
+//! most [`DEPTH_MAX`] levels, not recursed. The scan ends at the first element behind (0020,1208), or where the bytes make
+//! no sense: a strange data set is carried all the same, only less is known of it.
+//!
+//! Real data sets are not always written as their transfer syntax says. An element without a VR among those with one is
+//! read as Implicit VR, and a data set said to be implicit whose first element has a VR is read as explicit.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use std::fmt;
@@ -12,12 +15,16 @@ use crate::transfer_syntax::Encoding;
 
 /// Bytes kept of one value; longer ones are cut. A person name of three component groups has at most 194 characters.
 pub const VALUE_LEN_MAX: usize = 256;
-/// Sequences within sequences; deeper ones end the scan.
-const DEPTH_MAX: usize = 64;
+/// Sequences and items within each other, of undefined length; deeper ones end the scan. Real reports have some 20.
+const DEPTH_MAX: usize = 256;
 /// Longest header of a data element: tag, VR, reserved, 32-bit length.
 const ELEMENT_HEADER_MAX: usize = 12;
 const UNDEFINED: u32 = u32::MAX;
+/// Number of Study Related Instances: nothing behind it is looked for.
 const LAST_TAG: u32 = 0x0020_1208;
+const ITEM: u32 = 0xFFFE_E000;
+const ITEM_DELIMITATION: u32 = 0xFFFE_E00D;
+const SEQUENCE_DELIMITATION: u32 = 0xFFFE_E0DD;
 
 /// What the scan found. Values are raw bytes with their padding; `None` when absent (or empty).
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -61,12 +68,12 @@ pub struct Header {
 pub enum ScanOutcome {
     /// At an element behind the last that is looked for.
     Complete,
-    /// At the end of the data set.
+    /// At the end of the bytes, perhaps within an element; a value that is not whole is not reported.
     #[default]
     EndOfData,
     /// At bytes that make no sense.
     Malformed {
-        /// Where, in bytes from the data set's beginning.
+        /// Where the element begins that makes none, in bytes from the data set's beginning.
         offset: u64,
     },
     /// Nothing was read: the data set is deflated.
@@ -129,14 +136,27 @@ enum Expect {
     Nothing,
 }
 
+/// An open sequence or item of undefined length. One of defined length is passed over as a whole.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    kind: LevelKind,
+    encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LevelKind {
+    Sequence,
+    Item,
+}
+
 /// The scan. See the module's documentation.
 pub struct HeaderScan {
     encoding: Encoding,
     expect: Expect,
     /// Bytes of an element header that is not whole yet, or of the value that is being kept.
     held: Vec<u8>,
-    /// Open sequences and items of undefined length.
-    depth: usize,
+    levels: Vec<Level>,
+    /// Bytes taken so far.
     offset: u64,
     header: Header,
 }
@@ -145,15 +165,9 @@ impl fmt::Debug for HeaderScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HeaderScan")
             .field("offset", &self.offset)
-            .field("depth", &self.depth)
+            .field("depth", &self.levels.len())
             .finish_non_exhaustive()
     }
-}
-
-struct Element {
-    tag: u32,
-    is_sequence: bool,
-    length: u32,
 }
 
 impl HeaderScan {
@@ -170,13 +184,13 @@ impl HeaderScan {
             encoding,
             expect,
             held: Vec::new(),
-            depth: 0,
+            levels: Vec::new(),
             offset: 0,
             header,
         }
     }
 
-    /// Whether nothing more is looked for.
+    /// Whether nothing more is looked for. Pushing more then does nothing.
     #[must_use]
     pub const fn is_done(&self) -> bool {
         matches!(self.expect, Expect::Nothing)
@@ -198,11 +212,7 @@ impl HeaderScan {
 
     /// What was found.
     #[must_use]
-    pub fn finish(mut self) -> Header {
-        if let Expect::Value { tag, .. } = self.expect {
-            let held = std::mem::take(&mut self.held);
-            self.header.keep(tag, &held);
-        }
+    pub fn finish(self) -> Header {
         self.header
     }
 
@@ -222,44 +232,57 @@ impl HeaderScan {
         let room = VALUE_LEN_MAX.saturating_sub(self.held.len());
         self.held.extend(bytes.iter().take(taken.min(room)));
         let rest = left.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
-        self.expect = Expect::Value { tag, left: rest };
-        if rest == 0 {
-            let held = std::mem::take(&mut self.held);
-            self.header.keep(tag, &held);
-            self.expect = if tag == LAST_TAG {
-                self.end(ScanOutcome::Complete)
-            } else {
-                Expect::ElementHeader
-            };
-        }
+        self.expect = if rest == 0 {
+            self.value_is_whole(tag)
+        } else {
+            Expect::Value { tag, left: rest }
+        };
         taken
     }
 
-    /// Gathers an element's header byte by byte at its border, so that pieces of any size give one result.
+    fn value_is_whole(&mut self, tag: u32) -> Expect {
+        self.header.keep(tag, &self.held);
+        self.held.clear();
+        if tag == LAST_TAG {
+            self.end(ScanOutcome::Complete)
+        } else {
+            Expect::ElementHeader
+        }
+    }
+
+    /// Gathers an element's header over the border of pieces, so that pieces of any size give one result.
     fn push_element_header(&mut self, bytes: &[u8]) -> usize {
         let before = self.held.len();
         let room = ELEMENT_HEADER_MAX.saturating_sub(before);
         self.held.extend(bytes.iter().take(room));
-        match self.element() {
-            None if self.held.len() >= ELEMENT_HEADER_MAX => {
-                self.expect = self.malformed();
-                bytes.len()
-            }
-            None => bytes.len().min(room),
-            Some((element, header_len)) => {
-                self.held.clear();
-                self.expect = self.next(&element);
-                if let Expect::Value { tag, left: 0 } = self.expect {
-                    self.header.keep(tag, &[]);
-                    self.expect = Expect::ElementHeader;
-                }
-                header_len.saturating_sub(before)
-            }
+        self.adapt();
+        let Some((element, header_len)) = Element::read(&self.held, self.current_encoding()) else {
+            return bytes.len().min(room);
+        };
+        self.held.clear();
+        let begin = self.offset.saturating_sub(u64::try_from(before).unwrap_or(u64::MAX));
+        self.expect = match self.next(&element, begin) {
+            Expect::Value { tag, left: 0 } => self.value_is_whole(tag),
+            next => next,
+        };
+        header_len.saturating_sub(before)
+    }
+
+    /// Believes the first element rather than the transfer syntax: read as implicit, a VR would be a length of over 16 KiB,
+    /// which none of the first elements of a data set has.
+    fn adapt(&mut self) {
+        let at_first_element = self.offset < 8;
+        if at_first_element
+            && self.encoding == Encoding::ImplicitLe
+            && let Some(&[e, f]) = self.held.get(4..6)
+            && (LONG_VRS.contains(&&[e, f]) || SHORT_VRS.contains(&&[e, f]))
+        {
+            self.encoding = Encoding::ExplicitLe;
         }
     }
 
-    fn malformed(&mut self) -> Expect {
-        self.end(ScanOutcome::Malformed { offset: self.offset })
+    fn current_encoding(&self) -> Encoding {
+        self.levels.last().map_or(self.encoding, |level| level.encoding)
     }
 
     fn end(&mut self, outcome: ScanOutcome) -> Expect {
@@ -267,79 +290,40 @@ impl HeaderScan {
         Expect::Nothing
     }
 
-    /// The element whose header is held, and how long the header is; `None` when it is not whole.
-    fn element(&self) -> Option<(Element, usize)> {
-        let &[a, b, c, d, ..] = self.held.as_slice() else {
-            return None;
-        };
-        let big = self.encoding == Encoding::ExplicitBe;
-        let two = |x: u8, y: u8| {
-            if big {
-                u16::from_be_bytes([x, y])
-            } else {
-                u16::from_le_bytes([x, y])
+    fn next(&mut self, element: &Element, begin: u64) -> Expect {
+        let malformed = ScanOutcome::Malformed { offset: begin };
+        let inside = self.levels.last().map(|level| level.kind);
+        match (element.tag, inside) {
+            (ITEM, Some(LevelKind::Sequence)) if element.length == UNDEFINED => {
+                self.open(LevelKind::Item, self.current_encoding(), malformed)
             }
-        };
-        let four = |bytes: [u8; 4]| {
-            if big {
-                u32::from_be_bytes(bytes)
-            } else {
-                u32::from_le_bytes(bytes)
+            (ITEM, Some(LevelKind::Sequence)) => skip(element.length),
+            // The length of a delimiter is zero (PS3.5 §7.5); where it is not, peers ignore it.
+            (ITEM_DELIMITATION, Some(kind)) => {
+                // Some writers delimit items of defined length too: no item is open then.
+                if kind == LevelKind::Item {
+                    self.levels.pop();
+                }
+                Expect::ElementHeader
             }
-        };
-        let tag = u32::from(two(a, b)) << 16 | u32::from(two(c, d));
-        let &[e, f, g, h] = self.held.get(4..8)? else {
-            return None;
-        };
-        if self.encoding == Encoding::ImplicitLe || tag >> 16 == 0xFFFE {
-            let length = four([e, f, g, h]);
-            return Some((
-                Element {
-                    tag,
-                    is_sequence: length == UNDEFINED,
-                    length,
-                },
-                8,
-            ));
-        }
-        let vr = [e, f];
-        if has_long_length(vr) {
-            let length = four(*self.held.get(8..12)?.first_chunk()?);
-            return Some((
-                Element {
-                    tag,
-                    is_sequence: vr == *b"SQ" || length == UNDEFINED,
-                    length,
-                },
-                12,
-            ));
-        }
-        Some((
-            Element {
-                tag,
-                is_sequence: false,
-                length: u32::from(two(g, h)),
-            },
-            8,
-        ))
-    }
-
-    fn next(&mut self, element: &Element) -> Expect {
-        match element.tag {
-            // Item, item delimitation, sequence delimitation (PS3.5 §7.5).
-            0xFFFE_E000 if element.length == UNDEFINED => self.open(),
-            // An item of defined length inside a sequence of undefined length: passed over as a whole.
-            0xFFFE_E000 if self.depth > 0 => skip(element.length),
-            0xFFFE_E00D | 0xFFFE_E0DD if self.depth > 0 => {
-                self.depth = self.depth.saturating_sub(1);
-                skip(element.length)
+            (SEQUENCE_DELIMITATION, Some(kind)) => {
+                if kind == LevelKind::Item {
+                    self.levels.pop();
+                }
+                self.levels.pop();
+                Expect::ElementHeader
             }
-            0xFFFE_0000..=0xFFFE_FFFF => self.malformed(),
-            _ if element.is_sequence && element.length == UNDEFINED => self.open(),
-            _ if element.length == UNDEFINED => self.malformed(),
-            _ if self.depth > 0 => skip(element.length),
-            tag if tag > LAST_TAG => self.end(ScanOutcome::Complete),
-            tag if tag == LAST_TAG || self.header.place(tag).is_some() => Expect::Value {
+            (0xFFFE_0000..=0xFFFE_FFFF, _) | (_, Some(LevelKind::Sequence)) => self.end(malformed),
+            (tag, None) if tag > LAST_TAG => self.end(ScanOutcome::Complete),
+            _ if element.length == UNDEFINED => {
+                // A sequence whose VR was unknown to its writer is in Implicit VR Little Endian (PS3.5 §6.2.2 note 2).
+                let encoding = match element.vr {
+                    Some([b'U', b'N']) => Encoding::ImplicitLe,
+                    _ => self.current_encoding(),
+                };
+                self.open(LevelKind::Sequence, encoding, malformed)
+            }
+            (tag, None) if tag == LAST_TAG || self.header.place(tag).is_some() => Expect::Value {
                 tag,
                 left: element.length,
             },
@@ -347,11 +331,11 @@ impl HeaderScan {
         }
     }
 
-    fn open(&mut self) -> Expect {
-        if self.depth >= DEPTH_MAX {
-            return self.malformed();
+    fn open(&mut self, kind: LevelKind, encoding: Encoding, too_deep: ScanOutcome) -> Expect {
+        if self.levels.len() >= DEPTH_MAX {
+            return self.end(too_deep);
         }
-        self.depth = self.depth.saturating_add(1);
+        self.levels.push(Level { kind, encoding });
         Expect::ElementHeader
     }
 }
@@ -364,13 +348,72 @@ fn skip(length: u32) -> Expect {
     }
 }
 
-/// VRs with two reserved bytes and a 32-bit length (PS3.5 Table 7.1-1); all others, unknown ones too, have a 16-bit one.
-fn has_long_length(vr: [u8; 2]) -> bool {
-    matches!(
-        &vr,
-        b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV"
-    )
+struct Element {
+    tag: u32,
+    /// `None` where none is written.
+    vr: Option<[u8; 2]>,
+    length: u32,
 }
+
+impl Element {
+    /// The element whose header begins here, and how long the header is; `None` when it is not whole.
+    fn read(bytes: &[u8], encoding: Encoding) -> Option<(Self, usize)> {
+        let big = encoding == Encoding::ExplicitBe;
+        let two = if big { u16::from_be_bytes } else { u16::from_le_bytes };
+        let four = if big { u32::from_be_bytes } else { u32::from_le_bytes };
+        let &[a, b, c, d, e, f, g, h] = bytes.first_chunk()?;
+        let tag = u32::from(two([a, b])) << 16 | u32::from(two([c, d]));
+        let without_vr = encoding == Encoding::ImplicitLe || tag >> 16 == 0xFFFE;
+        let length_field = if without_vr {
+            LengthField::BesideNoVr
+        } else {
+            LengthField::of([e, f], [g, h])
+        };
+        let (vr, length, header_len) = match length_field {
+            LengthField::BesideNoVr => (None, four([e, f, g, h]), 8),
+            LengthField::SixteenBits => (Some([e, f]), u32::from(two([g, h])), 8),
+            LengthField::ThirtyTwoBits => (Some([e, f]), four(*bytes.get(8..)?.first_chunk()?), 12),
+        };
+        Some((Self { tag, vr, length }, header_len))
+    }
+}
+
+/// Where an element's length is.
+enum LengthField {
+    SixteenBits,
+    /// Behind two reserved bytes.
+    ThirtyTwoBits,
+    /// 32 bits where the VR would be.
+    BesideNoVr,
+}
+
+impl LengthField {
+    /// By the VR and the two bytes behind it. VRs to come have 32 bits (PS3.5 §7.1.2), but writers have invented short
+    /// ones: the reserved bytes decide.
+    fn of(vr: [u8; 2], behind: [u8; 2]) -> Self {
+        if LONG_VRS.contains(&&vr) {
+            Self::ThirtyTwoBits
+        } else if SHORT_VRS.contains(&&vr) || vr == *b"??" {
+            Self::SixteenBits
+        } else if !vr.iter().all(u8::is_ascii_uppercase) {
+            Self::BesideNoVr
+        } else if behind == [0, 0] {
+            Self::ThirtyTwoBits
+        } else {
+            Self::SixteenBits
+        }
+    }
+}
+
+/// VRs with two reserved bytes and a 32-bit length (PS3.5 Table 7.1-1).
+const LONG_VRS: [&[u8; 2]; 13] = [
+    b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
+];
+/// VRs with a 16-bit length (PS3.5 Table 7.1-2).
+const SHORT_VRS: [&[u8; 2]; 21] = [
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
+    b"ST", b"TM", b"UI", b"UL", b"US",
+];
 
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "tests may panic")]

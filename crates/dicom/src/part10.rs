@@ -1,14 +1,16 @@
 //! The file format (PS3.10): file meta information in and out. Tolerant of what real files lack: preamble, group length,
-//! transfer syntax, the whole file meta group.
+//! transfer syntax, the whole file meta group. No I/O, and nothing of a data set but what [`crate::header`] finds.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+use crate::header::{Header, HeaderScan};
 use crate::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-use crate::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, encoding_of};
 use crate::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
 /// Bytes of a file's beginning that [`read_file_meta`] needs at most; a longer file meta group is no file meta group.
 pub const BEGINNING_LEN: usize = 64 * 1024;
 const PREAMBLE_LEN: usize = 128;
+const PREFIX: &[u8] = b"DICM";
 
 /// What a file's beginning says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,40 @@ pub struct FileMeta {
     pub transfer_syntax: TransferSyntaxUid,
     /// Where the data set begins, in bytes.
     pub data_set_offset: u64,
+}
+
+impl FileMeta {
+    /// A scan in this file's encoding: push the bytes from `data_set_offset` on, then ask
+    /// [`or_from_data_set`](Self::or_from_data_set) or [`corrected_by_data_set`](Self::corrected_by_data_set).
+    #[must_use]
+    pub fn header_scan(&self) -> HeaderScan {
+        HeaderScan::new(encoding_of(&self.transfer_syntax))
+    }
+
+    /// With class and instance as the data set says where the file meta information does not.
+    #[must_use]
+    pub fn or_from_data_set(mut self, header: &Header) -> Self {
+        self.sop_class_uid = self.sop_class_uid.or_else(|| class_of(header));
+        self.sop_instance_uid = self.sop_instance_uid.or_else(|| instance_of(header));
+        self
+    }
+
+    /// With class and instance as the data set says wherever it does: what a C-STORE-RQ must name, since the data set is
+    /// what is sent.
+    #[must_use]
+    pub fn corrected_by_data_set(mut self, header: &Header) -> Self {
+        self.sop_class_uid = class_of(header).or(self.sop_class_uid);
+        self.sop_instance_uid = instance_of(header).or(self.sop_instance_uid);
+        self
+    }
+}
+
+fn class_of(header: &Header) -> Option<SopClassUid> {
+    SopClassUid::try_from(header.sop_class_uid.as_deref()?).ok()
+}
+
+fn instance_of(header: &Header) -> Option<SopInstanceUid> {
+    SopInstanceUid::try_from(header.sop_instance_uid.as_deref()?).ok()
 }
 
 /// Why a file is no DICOM file.
@@ -42,35 +78,24 @@ pub enum Part10Error {
 /// # Errors
 /// [`Part10Error`] when there is no data set to send.
 pub fn read_file_meta(beginning: &[u8]) -> Result<FileMeta, Part10Error> {
-    let start = match beginning
-        .get(PREAMBLE_LEN..)
-        .and_then(|rest| rest.strip_prefix(b"DICM"))
-    {
-        Some(_) => PREAMBLE_LEN.saturating_add(4),
-        None if beginning.starts_with(b"DICM") => 4,
-        None => 0,
-    };
+    let prefix = prefix_len(beginning);
     let mut meta = Meta {
         bytes: beginning,
-        at: start,
+        at: prefix,
         class: None,
         instance: None,
         syntax: None,
     };
     while meta.element()? {}
     let data_set = beginning.get(meta.at..).unwrap_or_default();
-    if data_set.is_empty() {
-        return Err(if meta.at == 0 {
-            Part10Error::NotDicom
-        } else {
-            Part10Error::NoDataSet
-        });
+    let has_meta = meta.at > 0;
+    if data_set.is_empty() && has_meta {
+        return Err(Part10Error::NoDataSet);
     }
-    let guessed = guess(data_set).ok_or(Part10Error::NotDicom);
     let said = meta.syntax.and_then(|value| TransferSyntaxUid::try_from(value).ok());
     let transfer_syntax = match said {
         Some(syntax) => syntax,
-        None => guessed?,
+        None => guess(data_set, has_meta).ok_or(Part10Error::NotDicom)?,
     };
     Ok(FileMeta {
         sop_class_uid: meta.class.and_then(|value| SopClassUid::try_from(value).ok()),
@@ -78,6 +103,18 @@ pub fn read_file_meta(beginning: &[u8]) -> Result<FileMeta, Part10Error> {
         transfer_syntax,
         data_set_offset: u64::try_from(meta.at).unwrap_or(u64::MAX),
     })
+}
+
+/// Bytes before the first data element: preamble and prefix, the prefix alone, or nothing.
+fn prefix_len(beginning: &[u8]) -> usize {
+    let behind_preamble = beginning.get(PREAMBLE_LEN..).unwrap_or_default();
+    if behind_preamble.starts_with(PREFIX) {
+        PREAMBLE_LEN.saturating_add(PREFIX.len())
+    } else if beginning.starts_with(PREFIX) {
+        PREFIX.len()
+    } else {
+        0
+    }
 }
 
 struct Meta<'a> {
@@ -89,22 +126,22 @@ struct Meta<'a> {
 }
 
 impl Meta<'_> {
-    /// Reads the next element of group 0002 (Explicit VR Little Endian); `false` at another group. The group length is
-    /// not believed.
+    /// Reads the next element of group 0002; `false` at another group. It is Explicit VR Little Endian, though some
+    /// writers leave the VR out. The group length is not believed.
     fn element(&mut self) -> Result<bool, Part10Error> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let &[2, 0, c, d, e, f, g, h, ..] = rest else {
             return Ok(false);
         };
-        let (length, header) = if matches!(&[e, f], b"OB" | b"UN" | b"OW" | b"UT") {
-            let length = rest
-                .get(8..12)
-                .and_then(<[u8]>::first_chunk)
-                .ok_or(Part10Error::Truncated)?;
-            (usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX), 12)
-        } else {
-            (usize::from(u16::from_le_bytes([g, h])), 8_usize)
+        let (length, header) = match &[e, f] {
+            b"OB" | b"UN" | b"OW" | b"UT" | b"UC" | b"UR" | b"SQ" => {
+                let length = rest.get(8..).and_then(<[u8]>::first_chunk);
+                (u32::from_le_bytes(*length.ok_or(Part10Error::Truncated)?), 12_usize)
+            }
+            vr if vr.iter().all(u8::is_ascii_uppercase) => (u32::from(u16::from_le_bytes([g, h])), 8),
+            _ => (u32::from_le_bytes([e, f, g, h]), 8),
         };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let end = header.saturating_add(length);
         let value = rest.get(header..end).ok_or(Part10Error::Truncated)?;
         match u16::from_le_bytes([c, d]) {
@@ -118,19 +155,26 @@ impl Meta<'_> {
     }
 }
 
-/// The syntax that a data set without file meta looks like: by the VR and the byte order of its first tag, which is in a
-/// low group. `None` when it looks like no data set.
-fn guess(data_set: &[u8]) -> Option<TransferSyntaxUid> {
-    let &[a, b, _, _, e, f, ..] = data_set else { return None };
+/// The syntax that a data set looks like by its first tag's byte order and VR; `None` when it looks like no data set.
+/// Without file meta information the tag must be of group 0008, where every data set begins: a file may be anything.
+fn guess(data_set: &[u8], has_meta: bool) -> Option<TransferSyntaxUid> {
+    let &[a, b, _, _, e, f, g, h, ..] = data_set else {
+        return None;
+    };
+    let groups = if has_meta { 1..=0x20 } else { 8..=8 };
     let has_vr = e.is_ascii_uppercase() && f.is_ascii_uppercase();
+    let length = u32::from_le_bytes([e, f, g, h]);
     let uid = match (a, b) {
-        (0, 1..=0x20) if has_vr => EXPLICIT_VR_BE,
-        (1..=0x20, 0) if has_vr => EXPLICIT_VR_LE,
-        (1..=0x20, 0) => IMPLICIT_VR_LE,
+        (0, group) if has_vr && groups.contains(&group) => EXPLICIT_VR_BE,
+        (group, 0) if has_vr && groups.contains(&group) => EXPLICIT_VR_LE,
+        (group, 0) if length <= FIRST_VALUE_LEN_MAX && groups.contains(&group) => IMPLICIT_VR_LE,
         _ => return None,
     };
     TransferSyntaxUid::try_from(uid).ok()
 }
+
+/// No first element of a data set (group length, character set, image type, SOP class) has a longer value.
+const FIRST_VALUE_LEN_MAX: u32 = 1024;
 
 /// A file's beginning for a data set as it came: preamble of zeros (a preamble of somebody else's may be a program),
 /// `DICM`, file meta group.
@@ -207,6 +251,55 @@ mod tests {
     }
 
     #[test]
+    fn file_meta_without_vrs_or_transfer_syntax_is_read() {
+        let mut file = b"DICM\x02\x00\x03\x00\x06\x00\x00\x001.2.3\x00".to_vec();
+        file.extend_from_slice(b"\x08\x00\x05\x00\x00\x00\x00\x00");
+        let meta = read_file_meta(&file).unwrap();
+        assert_eq!(meta.sop_instance_uid.unwrap().as_str(), "1.2.3");
+        assert_eq!(
+            (meta.transfer_syntax.as_str(), meta.data_set_offset),
+            (IMPLICIT_VR_LE, 18)
+        );
+    }
+
+    #[test]
+    fn a_bare_data_set_is_known_by_its_byte_order_and_vr() {
+        let syntax = |bytes: &[u8]| read_file_meta(bytes).map(|meta| meta.transfer_syntax.as_str().to_owned());
+        assert_eq!(syntax(b"\x08\x00\x05\x00CS\x00\x00").unwrap(), EXPLICIT_VR_LE);
+        assert_eq!(syntax(b"\x00\x08\x00\x05CS\x00\x00").unwrap(), EXPLICIT_VR_BE);
+        assert_eq!(syntax(b"\x08\x00\x05\x00\x00\x00\x00\x00").unwrap(), IMPLICIT_VR_LE);
+        assert_eq!(syntax(b"\x08\x00 text and no data set"), Err(Part10Error::NotDicom));
+        assert_eq!(syntax(b"\x01\x00\x05\x00\x00\x00\x00\x00"), Err(Part10Error::NotDicom));
+    }
+
+    #[test]
+    fn what_file_meta_lacks_is_found_in_the_data_set_and_the_data_set_wins_where_it_must() {
+        let element = |number: u8, value: &[u8]| [&[8, 0, number, 0, b'U', b'I', 6, 0], value].concat();
+        let bare = [element(0x16, b"1.2.9\0"), element(0x18, b"1.2.8\0")].concat();
+        let meta = read_file_meta(&bare).unwrap();
+        let mut scan = meta.header_scan();
+        scan.push(&bare);
+        let header = scan.finish();
+        let found = meta.or_from_data_set(&header);
+        assert_eq!(found.sop_class_uid.unwrap().as_str(), "1.2.9");
+        assert_eq!(found.sop_instance_uid.unwrap().as_str(), "1.2.8");
+        let other = read_file_meta(&file()).unwrap();
+        assert_eq!(
+            other
+                .clone()
+                .or_from_data_set(&header)
+                .sop_instance_uid
+                .unwrap()
+                .as_str(),
+            "1.2.3"
+        );
+        assert_eq!(
+            other.corrected_by_data_set(&header).sop_instance_uid.unwrap().as_str(),
+            "1.2.8"
+        );
+    }
+
+    #[test]
     fn what_is_no_dicom_file() {
         assert_eq!(
             read_file_meta(b"\xff\xd8\xff\xe0 a picture"),
@@ -220,8 +313,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_file_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _either = read_file_meta(&bytes);
+        fn any_bytes_are_a_file_or_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            changed in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let mut file = file();
+            for (place, byte) in changed {
+                let place = place.index(file.len());
+                file[place] = byte;
+            }
+            for beginning in [bytes, file] {
+                if let Ok(meta) = read_file_meta(&beginning) {
+                    prop_assert!(meta.data_set_offset <= u64::try_from(beginning.len()).unwrap());
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ fn element(tag: u32, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&u16::try_from(tag >> 16).unwrap().to_le_bytes());
     out.extend_from_slice(&u16::try_from(tag & 0xFFFF).unwrap().to_le_bytes());
     out.extend_from_slice(vr);
-    if has_long_length(*vr) {
+    if LONG_VRS.contains(&vr) {
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
     } else {
@@ -112,21 +112,137 @@ fn a_long_value_is_cut() {
     assert_eq!(header.patient_name.map(|name| name.len()), Some(VALUE_LEN_MAX));
 }
 
+#[test]
+fn a_value_that_is_cut_short_is_not_reported() {
+    let bytes = element(0x0020_000D, b"UI", b"1.2.3.4.5\0");
+    let header = scan(Encoding::ExplicitLe, &[&bytes[..bytes.len() - 4]]);
+    assert_eq!(
+        (header.study_instance_uid, header.outcome),
+        (None, ScanOutcome::EndOfData)
+    );
+}
+
+#[test]
+fn nothing_behind_the_last_attribute_is_read() {
+    let end = [0x40, 0, 0x30, 0xA7, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+    let mut scan = HeaderScan::new(Encoding::ExplicitLe);
+    scan.push(&end);
+    assert!(scan.is_done());
+    assert_eq!(scan.finish().outcome, ScanOutcome::Complete);
+}
+
+#[test]
+fn a_sequence_of_unknown_vr_is_implicit_inside() {
+    let mut bytes = vec![0x08, 0, 0x40, 0x11, b'U', b'N', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+    bytes.extend([0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    bytes.extend([8, 0, 0x50, 0x11, 4, 0, 0, 0, b'1', b'.', b'2', 0]);
+    bytes.extend([0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    bytes.extend(element(0x0020_000D, b"UI", b"1.2.3\0"));
+    let header = scan(Encoding::ExplicitLe, &[&bytes]);
+    assert_eq!(header.study_instance_uid.as_deref(), Some(&b"1.2.3\0"[..]));
+}
+
+#[test]
+fn a_missing_or_a_needless_item_delimiter_does_not_hide_the_study() {
+    let open = [0x08, 0, 0x40, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+    let end = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+    let study = element(0x0020_000D, b"UI", b"1.2.3\0");
+    let missing = [0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF];
+    let needless = [0xFE, 0xFF, 0, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0];
+    for items in [&missing[..], &needless[..]] {
+        let header = scan(Encoding::ExplicitLe, &[&open, items, &end, &study]);
+        assert!(header.study_instance_uid.is_some());
+    }
+}
+
+#[test]
+fn unknown_vrs_are_passed_over() {
+    let study = element(0x0020_000D, b"UI", b"1.2.3\0");
+    for strange in [
+        &[9, 0, 0x10, 0, b'Z', b'Z', 2, 0, 1, 2][..],
+        &[9, 0, 0x10, 0, b'Z', b'Z', 0, 0, 2, 0, 0, 0, 1, 2],
+        &[9, 0, 0x10, 0, b'?', b'?', 2, 0, 1, 2],
+        &[9, 0, 0x10, 0, 2, 0, 0, 0, 1, 2],
+    ] {
+        let header = scan(Encoding::ExplicitLe, &[strange, &study]);
+        assert!(header.study_instance_uid.is_some(), "{strange:?}");
+    }
+}
+
+#[test]
+fn a_data_set_that_is_explicit_against_its_syntax_is_read() {
+    let bytes = data_set();
+    assert_eq!(
+        scan(Encoding::ImplicitLe, &[&bytes]),
+        scan(Encoding::ExplicitLe, &[&bytes])
+    );
+    assert_eq!(scan(Encoding::ImplicitLe, &[&bytes]).outcome, ScanOutcome::Complete);
+}
+
+#[test]
+fn no_value_is_shown_by_debug() {
+    let mut scan = HeaderScan::new(Encoding::ExplicitLe);
+    scan.push(&data_set());
+    assert!(!format!("{scan:?}").contains("DOE"));
+    assert!(!format!("{:?}", scan.finish()).contains("DOE"));
+}
+
+#[test]
+fn little_is_held_of_any_data_set() {
+    let mut scan = HeaderScan::new(Encoding::ExplicitLe);
+    scan.push(&[0x10, 0, 0x10, 0, b'U', b'T', 0, 0, 0xF0, 0xFF, 0xFF, 0xFF]);
+    for _ in 0..1000 {
+        scan.push(&[b'A'; 4096]);
+    }
+    assert!(scan.held.capacity() <= 4 * VALUE_LEN_MAX);
+}
+
+/// Bytes that look like data elements, so that random ones reach deep states.
+fn likely_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(element(0x0008_0018, b"UI", b"1.2\0")),
+        Just(element(0x0020_000D, b"UI", b"1.2.3\0")),
+        Just(element(0x0009_0010, b"OB", &[1; 40])),
+        Just(nested()),
+        Just(vec![0x08, 0, 0x40, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+        Just(vec![0x08, 0, 0x40, 0x11, b'U', b'N', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+        Just(vec![0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]),
+        Just(vec![0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]),
+        Just(vec![0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]),
+        prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+fn encodings() -> impl Strategy<Value = Encoding> {
+    prop_oneof![
+        Just(Encoding::ExplicitLe),
+        Just(Encoding::ImplicitLe),
+        Just(Encoding::ExplicitBe),
+        Just(Encoding::Deflated),
+    ]
+}
+
 proptest! {
     #[test]
-    fn pieces_of_any_size_give_one_result(cuts in prop::collection::vec(0usize..6000, 0..12)) {
-        let bytes = data_set();
+    fn pieces_of_any_size_give_one_result(
+        bytes in prop_oneof![Just(data_set()), likely_bytes()],
+        cuts in prop::collection::vec(0_usize..6000, 0..12),
+        encoding in encodings(),
+    ) {
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
         cuts.sort_unstable();
         let ends = cuts.iter().copied().chain([bytes.len()]);
         let pieces: Vec<_> = std::iter::once(0).chain(cuts.iter().copied()).zip(ends).map(|(a, b)| &bytes[a..b]).collect();
-        prop_assert_eq!(scan(Encoding::ExplicitLe, &pieces), scan(Encoding::ExplicitLe, &[&bytes]));
+        prop_assert_eq!(scan(encoding, &pieces), scan(encoding, &[&bytes]));
     }
 
     #[test]
-    fn byte_by_byte_is_the_same_for_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), implicit: bool) {
-        let encoding = if implicit { Encoding::ImplicitLe } else { Encoding::ExplicitLe };
+    fn byte_by_byte_is_the_same_for_any_bytes(
+        bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..200), likely_bytes()],
+        encoding in encodings(),
+    ) {
         let single: Vec<_> = bytes.chunks(1).collect();
-        prop_assert_eq!(scan(encoding, &single).sop_class_uid, scan(encoding, &[&bytes]).sop_class_uid);
+        prop_assert_eq!(scan(encoding, &single), scan(encoding, &[&bytes]));
     }
 }
