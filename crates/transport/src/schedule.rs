@@ -6,7 +6,7 @@
 //! a STAT segment is written at once, however much routine is under way, and goes before what of that is not yet sent.
 //!
 //! Limits: 112 segments open, and 16 more for STAT; 2 MiB read ahead of what may be written. No I/O, no clock.
-#![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -211,6 +211,13 @@ impl Schedule {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.in_flight.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// The header of an open segment.
+    #[cfg(test)]
+    pub(crate) fn header(&self, rank: Rank) -> Option<SegmentHeader> {
+        let open = self.open.get(&rank).or_else(|| self.written.get(&rank));
+        open.map(|open| open.header)
     }
 
     fn forget(&mut self, rank: Rank) -> Option<SegmentHeader> {

@@ -9,7 +9,7 @@
 //! drained after each input.
 //!
 //! Limits: 1,024 deliveries offered and not yet acknowledged each way.
-#![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod offering;
 mod taking;

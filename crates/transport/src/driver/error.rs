@@ -177,7 +177,7 @@ pub(crate) fn rejected_certificate(code: quinn::TransportErrorCode) -> Option<Ce
     Some(match alert(code.into())? {
         44 => CertificateProblem::Revoked,
         45 => CertificateProblem::Expired,
-        48 => CertificateProblem::UnknownAuthority,
+        48 | 51 => CertificateProblem::UnknownAuthority,
         116 => CertificateProblem::Missing,
         42 | 43 | 46 => CertificateProblem::Other,
         _ => return None,
@@ -187,7 +187,8 @@ pub(crate) fn rejected_certificate(code: quinn::TransportErrorCode) -> Option<Ce
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// What the words of rustls say about the peer's certificate. quinn keeps only the words of a rustls error, and the alert
-/// is the same for a certificate of the past and one of the future.
+/// is the same for a certificate of the past and one of the future. A bad signature is how an authority of the same name
+/// with another key shows itself: a relay that was set up anew.
 fn peer_certificate(reason: &str) -> Option<CertificateProblem> {
     let problem = reason.strip_prefix("invalid peer certificate: ")?;
     let begins = |with: &[&str]| with.iter().any(|begin| problem.starts_with(begin));
@@ -195,7 +196,7 @@ fn peer_certificate(reason: &str) -> Option<CertificateProblem> {
         CertificateProblem::NotYetValid
     } else if begins(&["certificate expired", "Expired"]) {
         CertificateProblem::Expired
-    } else if begins(&["UnknownIssuer"]) {
+    } else if begins(&["UnknownIssuer", "BadSignature"]) {
         CertificateProblem::UnknownAuthority
     } else if begins(&["certificate not valid for name", "NotValidForName"]) {
         CertificateProblem::WrongName

@@ -10,8 +10,10 @@ use packhorse_transport::{Connection, Endpoint, Incoming, TransportConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use certificates::{Authority, client_tls, client_tls_without_certificate, server_tls};
-pub(crate) use custodian::{Memory, routing_of};
+pub(crate) use certificates::{
+    Authority, client_tls, client_tls_with, client_tls_without_certificate, server_tls, server_tls_with,
+};
+pub(crate) use custodian::Memory;
 
 pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(crate) const SERVER_NAME: &str = "relay";

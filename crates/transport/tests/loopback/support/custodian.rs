@@ -38,7 +38,7 @@ struct State {
 }
 
 /// The routing of a payload, with ids that are made of its number.
-pub(crate) fn routing_of(number: u32, from: &str, priority: Priority, payload: &[u8]) -> Routing {
+fn routing_of(number: u32, from: &str, priority: Priority, payload: &[u8]) -> Routing {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());
     id[4] = from.as_bytes()[0];
