@@ -305,6 +305,9 @@ pub trait PayloadWriter: Send + fmt::Debug {
     /// Bytes that have been written.
     async fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError>;
 
+    /// Forgets the payload, durable segments too: its bytes were not what they should be.
+    async fn discard(self: Box<Self>) -> Result<(), StoreError>;
+
     /// The whole payload's locator, for the commit, which makes it durable.
     async fn finish(self: Box<Self>) -> Result<Locator, StoreError>;
 }

@@ -56,6 +56,10 @@ pub(super) enum Op {
         through: u64,
         reply: Reply<()>,
     },
+    Forget {
+        payload: PayloadId,
+        reply: Reply<()>,
+    },
     Save {
         payload: PayloadId,
         place: Place,
@@ -71,14 +75,17 @@ impl Op {
             | Self::Settle { epoch, .. }
             | Self::Reopen { epoch, .. }
             | Self::Trim { epoch, .. } => Some(*epoch),
-            Self::Save { .. } => None,
+            Self::Save { .. } | Self::Forget { .. } => None,
         }
     }
 
     fn refuse(self, error: StoreError) {
         match self {
             Self::Commit { reply, .. } => drop(reply.send(Err(error))),
-            Self::Settle { reply, .. } | Self::Trim { reply, .. } | Self::Save { reply, .. } => {
+            Self::Settle { reply, .. }
+            | Self::Trim { reply, .. }
+            | Self::Save { reply, .. }
+            | Self::Forget { reply, .. } => {
                 drop(reply.send(Err(error)));
             }
             Self::Reopen { reply, .. } => drop(reply.send(Err(error))),
@@ -90,7 +97,7 @@ impl Op {
         match self {
             Self::Commit { entries, .. } => entries.iter().filter_map(|entry| place_of(&entry.body)).collect(),
             Self::Save { place, .. } => vec![*place],
-            Self::Settle { .. } | Self::Reopen { .. } | Self::Trim { .. } => Vec::new(),
+            Self::Settle { .. } | Self::Reopen { .. } | Self::Trim { .. } | Self::Forget { .. } => Vec::new(),
         }
     }
 }
@@ -319,6 +326,11 @@ fn apply_op(
         Op::Trim { through, reply, .. } => {
             db.prepare_cached("DELETE FROM fact WHERE seq <= ?")?
                 .execute([through.cast_signed()])?;
+            Ok(answer(reply, ()))
+        }
+        Op::Forget { payload, reply } => {
+            db.prepare_cached("DELETE FROM partial WHERE payload = ?")?
+                .execute([payload.as_bytes()])?;
             Ok(answer(reply, ()))
         }
         Op::Save {

@@ -162,6 +162,15 @@ impl PayloadWriter for Writer {
         Ok(Bytes::from(bytes))
     }
 
+    async fn discard(mut self: Box<Self>) -> Result<(), StoreError> {
+        let payload = self.payload;
+        if self.is_saved {
+            ask(&self.shared, |reply| Op::Forget { payload, reply }).await?;
+            self.is_saved = false;
+        }
+        Ok(())
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<Locator, StoreError> {
         if self.is_sized {
             let whole = segment_count(self.place.length()).is_some_and(|count| self.segments.is_full(count));

@@ -1,0 +1,50 @@
+//! Where an arriving delivery belongs: the owner's decision.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use packhorse_ids::{Routing, WallTime};
+use packhorse_spool::{Body, Custody, Entry, NewState, QueueName, Store};
+use packhorse_transport::Refusal;
+
+/// Where and how an arrived delivery is committed.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The queue it waits in.
+    pub queue: QueueName,
+    /// Whose word ends our custody of it.
+    pub custody: Custody,
+    /// Ready, or held.
+    pub state: NewState,
+    /// Facts that are committed with it.
+    pub facts: Vec<Bytes>,
+}
+
+/// What a hop asks its owner.
+#[async_trait]
+pub trait Place: Send + Sync + 'static {
+    /// Whether a delivery may come at all, by its routing.
+    ///
+    /// # Errors
+    /// The refusal, for good.
+    fn admit(&self, routing: &Routing) -> Result<(), Refusal>;
+
+    /// Where an arrived delivery belongs. Its bytes can be read from `store`; they are not committed yet.
+    ///
+    /// # Errors
+    /// The refusal, for good.
+    async fn place(&self, routing: &Routing, body: &Body, store: &dyn Store) -> Result<Placement, Refusal>;
+
+    /// How long an id that is gone from here is still "have" when it is offered again.
+    fn remembers(&self) -> Duration;
+
+    /// A delivery that was here before is offered again: receipts may have been lost.
+    async fn repeated(&self, routing: &Routing);
+
+    /// Facts to commit when the peer has acknowledged `entry`.
+    fn acked(&self, entry: &Entry, at: WallTime) -> Vec<Bytes>;
+
+    /// Facts to commit when the peer has refused `entry` for good.
+    fn refused(&self, entry: &Entry, why: &Refusal) -> Vec<Bytes>;
+}
