@@ -8,7 +8,7 @@
 //! No I/O, no tokio, no clock: time is an input. Inputs are `handle_*`, commands are verbs, outputs are `poll_*`, to be
 //! drained after each input.
 //!
-//! Limits: 1,024 deliveries offered and not yet acknowledged each way.
+//! Limits: 1,024 deliveries offered and not yet acknowledged each way, and 64 more that are STAT.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod offering;
@@ -32,6 +32,8 @@ pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Deliveries offered and not yet acknowledged, at most: two round trips of 100 ms at 5,000 small ones a second.
 pub const OFFERS_MAX: usize = 1_024;
+/// STAT deliveries that may be offered beyond these, so that they need not wait until others are acknowledged.
+pub const URGENT_OFFERS_MAX: usize = 64;
 /// Deliveries of the peer's that are open here, at most: what it withdrew may still be finishing.
 pub const TAKES_MAX: usize = 2 * OFFERS_MAX;
 /// Frames that may wait to be sent before no more of the peer's are wanted. Honest peers cause at most two for each
@@ -275,6 +277,15 @@ impl Session {
     pub fn offer_room(&self, window: u64) -> usize {
         match self.state {
             State::Established => self.offering.room(window),
+            State::AwaitingHello { .. } | State::Closed => 0,
+        }
+    }
+
+    /// How many STAT deliveries may be offered now, also when [`offer_room`](Self::offer_room) is 0.
+    #[must_use]
+    pub fn urgent_room(&self) -> usize {
+        match self.state {
+            State::Established => self.offering.urgent_room(),
             State::AwaitingHello { .. } | State::Closed => 0,
         }
     }

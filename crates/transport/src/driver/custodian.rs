@@ -25,8 +25,8 @@ pub enum CustodianError {
 ///
 /// Methods are called from several tasks at once, in no order across deliveries; for one delivery
 /// [`offered`](Self::offered) comes before its [`write`](Self::write)s, and all of these before
-/// [`finish`](Self::finish). None is cancelled except [`next_offers`](Self::next_offers), and, when the link ends,
-/// writes and reads that have not yet answered.
+/// [`finish`](Self::finish). None is cancelled except [`next_offers`](Self::next_offers) and
+/// [`next_urgent_offers`](Self::next_urgent_offers), and, when the link ends, writes and reads that have not yet answered.
 #[async_trait]
 pub trait Custodian: Send + Sync + 'static {
     /// What should go to the peer next, most urgent first: 1 to `max` deliveries. Waits until there is at least one.
@@ -36,6 +36,15 @@ pub trait Custodian: Send + Sync + 'static {
     /// # Cancel safety
     /// Must be cancel-safe: dropped while it waits, nothing has been taken.
     async fn next_offers(&self, max: usize) -> Vec<Routing>;
+
+    /// As [`next_offers`](Self::next_offers), but only what is [`Stat`](packhorse_ids::Priority::Stat): asked while so much
+    /// is offered that nothing else is wanted. Without it, STAT waits until there is room again. Default: never any.
+    ///
+    /// # Cancel safety
+    /// Must be cancel-safe, as `next_offers`.
+    async fn next_urgent_offers(&self, _max: usize) -> Vec<Routing> {
+        std::future::pending().await
+    }
 
     /// The bytes of segment `segment` of a payload that was offered: exactly
     /// [`segment_len`](packhorse_ids::segment_len) of the routing's length.

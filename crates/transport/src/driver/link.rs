@@ -36,7 +36,11 @@ const SETTLING_MAX: Duration = Duration::from_secs(10);
 /// Control bytes that are encoded ahead of what the lane takes.
 const CONTROL_AHEAD: usize = 64 << 10;
 
-type Offers = Pin<Box<dyn Future<Output = Vec<Routing>> + Send>>;
+/// What the custodian was asked to offer, until it answers.
+struct Asked {
+    only_urgent: bool,
+    offers: Pin<Box<dyn Future<Output = Vec<Routing>> + Send>>,
+}
 
 pub(crate) struct Link<L: Lane> {
     lane: Arc<L>,
@@ -114,19 +118,17 @@ impl<L: Lane> Link<L> {
         peer_build: &watch::Sender<Option<String>>,
         stop: &CancellationToken,
     ) -> LinkEnd {
-        let mut offers: Option<Offers> = None;
+        let mut asked: Option<Asked> = None;
         let mut incoming = Box::pin(receive::next(Arc::clone(&self.lane), Arc::clone(&self.permits)));
         loop {
             self.drain(peer_build);
             if let Some(end) = self.ending.take() {
                 return end;
             }
-            if offers.is_none() {
-                offers = self.ask_for_offers();
-            }
-            match self.step(sender, receiver, &mut offers, incoming.as_mut(), stop).await {
+            asked = self.ask_for_offers(asked);
+            match self.step(sender, receiver, &mut asked, incoming.as_mut(), stop).await {
                 Step::Offers(deliveries) => {
-                    offers = None;
+                    asked = None;
                     self.session.offer(deliveries);
                 }
                 Step::Incoming(Ok(stream)) => {
@@ -148,7 +150,7 @@ impl<L: Lane> Link<L> {
         &mut self,
         sender: &mut L::ControlSender,
         receiver: &mut L::ControlReceiver,
-        offers: &mut Option<Offers>,
+        asked: &mut Option<Asked>,
         incoming: Pin<&mut impl Future<Output = Result<receive::Incoming<L>, LaneError>>>,
         stop: &CancellationToken,
     ) -> Step<L> {
@@ -156,8 +158,8 @@ impl<L: Lane> Link<L> {
         let wants_frames = self.session.wants_frames();
         let has_control = !self.control.is_empty();
         let next_offers = async {
-            match offers {
-                Some(offers) => offers.await,
+            match asked {
+                Some(asked) => asked.offers.as_mut().await,
                 None => pending().await,
             }
         };
@@ -268,13 +270,23 @@ impl<L: Lane> Link<L> {
         }
     }
 
-    fn ask_for_offers(&self) -> Option<Offers> {
+    /// Keeps a question open as long as there is room; with room again for all, one for STAT alone is dropped.
+    fn ask_for_offers(&self, asked: Option<Asked>) -> Option<Asked> {
         let room = self.session.offer_room(self.lane.window());
-        if room == 0 {
-            return None;
+        let urgent = self.session.urgent_room();
+        match asked {
+            Some(asked) if !asked.only_urgent || room == 0 => return Some(asked),
+            _ if room == 0 && urgent == 0 => return None,
+            _ => {}
         }
         let custodian = Arc::clone(&self.custodian);
-        Some(Box::pin(async move { custodian.next_offers(room).await }))
+        Some(Asked {
+            only_urgent: room == 0,
+            offers: match room {
+                0 => Box::pin(async move { custodian.next_urgent_offers(urgent).await }),
+                room => Box::pin(async move { custodian.next_offers(room).await }),
+            },
+        })
     }
 
     /// What a custodian's error means for one delivery; `None` when it means the end of the link.

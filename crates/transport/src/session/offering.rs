@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use packhorse_ids::{DeliveryId, Routing, SEGMENT_LEN, SegmentSet, segment_len};
 
-use super::OFFERS_MAX;
+use super::{OFFERS_MAX, URGENT_OFFERS_MAX};
 use crate::frame::OFFERS_PER_FRAME;
 use crate::schedule::{Rank, Schedule};
 
@@ -67,6 +67,11 @@ impl Offering {
         let by_bytes = usize::try_from(bytes / LENGTH_GUESS).unwrap_or(usize::MAX).max(1);
         let by_number = OFFERS_MAX.saturating_sub(self.deliveries.len());
         by_bytes.min(by_number).min(OFFERS_PER_FRAME)
+    }
+
+    pub(super) fn urgent_room(&self) -> usize {
+        let most = OFFERS_MAX.saturating_add(URGENT_OFFERS_MAX);
+        most.saturating_sub(self.deliveries.len()).min(URGENT_OFFERS_MAX)
     }
 
     /// Remembers deliveries; those that are new.

@@ -64,6 +64,23 @@ async fn stat_goes_before_the_bulk_that_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stat_is_offered_though_as_much_is_offered_as_may_be() {
+    let ends = Ends::new();
+    let (edge, relay) = (Memory::new(), Memory::new());
+    relay.take_no_bulk();
+    for number in 0..1_100 {
+        edge.send(number, "a", Priority::Bulk, payload(number, 10));
+    }
+    let stop = CancellationToken::new();
+    let (client, server) = ends.link().await;
+    let _tasks = (run(client, &edge, &stop), run(server, &relay, &stop));
+    edge.until(|progress| progress.offered == 1_024).await;
+    let stat = edge.send(2_000, "a", Priority::Stat, payload(2_000, 10));
+    edge.until(|progress| progress.acked == 1).await;
+    assert_eq!(relay.order(), [stat]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_is_stopped_says_so_and_gives_back() {
     let ends = Ends::new();
     let (edge, relay) = (Memory::new(), Memory::new());

@@ -25,6 +25,7 @@ pub(crate) struct Progress {
     pub(crate) lost: usize,
     pub(crate) finished: usize,
     pub(crate) written: usize,
+    pub(crate) offered: usize,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,7 @@ struct State {
     kept: HashMap<DeliveryId, Bytes>,
     order: Vec<DeliveryId>,
     refuses: Option<Refusal>,
+    has_no_room_for_bulk: bool,
 }
 
 /// The routing of a payload, with ids that are made of its number.
@@ -79,6 +81,10 @@ impl Memory {
         self.state.lock().unwrap().refuses = Some(why);
     }
 
+    pub(crate) fn take_no_bulk(&self) {
+        self.state.lock().unwrap().has_no_room_for_bulk = true;
+    }
+
     pub(crate) fn kept(&self, delivery: DeliveryId) -> Option<Bytes> {
         self.state.lock().unwrap().kept.get(&delivery).cloned()
     }
@@ -96,6 +102,27 @@ impl Memory {
         *self.progress.subscribe().wait_for(reached).await.unwrap()
     }
 
+    async fn next(&self, max: usize, wanted: impl Fn(&Routing) -> bool + Send) -> Vec<Routing> {
+        loop {
+            let notified = self.offers.notified();
+            {
+                let mut state = self.state.lock().unwrap();
+                state.outbox.make_contiguous().sort_by_key(|routing| routing.priority);
+                let count = state
+                    .outbox
+                    .iter()
+                    .take(max)
+                    .take_while(|routing| wanted(routing))
+                    .count();
+                if count > 0 {
+                    self.progress.send_modify(|progress| progress.offered += count);
+                    return state.outbox.drain(..count).collect();
+                }
+            }
+            notified.await;
+        }
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
@@ -104,18 +131,11 @@ impl Memory {
 #[async_trait]
 impl Custodian for Memory {
     async fn next_offers(&self, max: usize) -> Vec<Routing> {
-        loop {
-            let notified = self.offers.notified();
-            {
-                let mut state = self.state.lock().unwrap();
-                state.outbox.make_contiguous().sort_by_key(|routing| routing.priority);
-                let count = max.min(state.outbox.len());
-                if count > 0 {
-                    return state.outbox.drain(..count).collect();
-                }
-            }
-            notified.await;
-        }
+        self.next(max, |_| true).await
+    }
+
+    async fn next_urgent_offers(&self, max: usize) -> Vec<Routing> {
+        self.next(max, |routing| routing.priority == Priority::Stat).await
     }
 
     async fn read(&self, delivery: DeliveryId, _: PayloadId, segment: u32) -> Result<Bytes, CustodianError> {
@@ -150,6 +170,9 @@ impl Custodian for Memory {
         }
         if state.kept.contains_key(&routing.delivery) {
             return OfferAnswer::Have(WallTime::from_unix_micros(1));
+        }
+        if state.has_no_room_for_bulk && routing.priority == Priority::Bulk {
+            return OfferAnswer::Later;
         }
         let part = state.parts.get(&routing.payload);
         OfferAnswer::Want(part.map_or_else(SegmentSet::new, |(_, have)| have.clone()))
