@@ -156,7 +156,8 @@ impl Meta<'_> {
 }
 
 /// The syntax that a data set looks like by its first tag's byte order and VR; `None` when it looks like no data set.
-/// Without file meta information the tag must be of group 0008, where every data set begins: a file may be anything.
+/// Without file meta information the tag must be of group 0008, where every data set begins, and its value short: a file
+/// may be anything.
 fn guess(data_set: &[u8], has_meta: bool) -> Option<TransferSyntaxUid> {
     let &[a, b, _, _, e, f, g, h, ..] = data_set else {
         return None;
@@ -167,7 +168,7 @@ fn guess(data_set: &[u8], has_meta: bool) -> Option<TransferSyntaxUid> {
     let uid = match (a, b) {
         (0, group) if has_vr && groups.contains(&group) => EXPLICIT_VR_BE,
         (group, 0) if has_vr && groups.contains(&group) => EXPLICIT_VR_LE,
-        (group, 0) if length <= FIRST_VALUE_LEN_MAX && groups.contains(&group) => IMPLICIT_VR_LE,
+        (group, 0) if (has_meta || length <= FIRST_VALUE_LEN_MAX) && groups.contains(&group) => IMPLICIT_VR_LE,
         _ => return None,
     };
     TransferSyntaxUid::try_from(uid).ok()

@@ -177,6 +177,7 @@ impl Study {
         let data_set = DataSet::default()
             .text(0x0008_0023, b"DA", "20240229")
             .text(0x0008_0033, b"TM", "101500")
+            .sequence(0x0008_1111, vec![])
             .text(0x0040_A491, b"CS", "COMPLETE")
             .text(0x0040_A493, b"CS", "UNVERIFIED")
             .sequence(0x0040_A372, vec![])
