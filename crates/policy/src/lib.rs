@@ -1,1 +1,25 @@
-//! Placeholder until this crate's first commit.
+//! Which presentation context is accepted, with which transfer syntax, and by which rule.
+//!
+//! Pure: no I/O, no clock, no state. The same proposal gives the same decision, so it is computed again wherever its
+//! reasons are needed. Three moments: the proposal ([`Engine::admit`], [`Engine::decide`]), the header once scanned
+//! ([`Engine::decide_header`]), and the end, when the length is known ([`Engine::decide_end`]).
+//!
+//! Rules are read from configuration ([`config`]), the first that matches decides, and the shipped ones
+//! ([`DEFAULT_RULES`]) come last.
+
+pub mod config;
+mod decision;
+mod engine;
+pub mod fuzzing;
+mod host;
+mod route;
+mod rule;
+
+pub use config::ConfigError;
+pub use decision::{
+    Admission, ContextDecision, Decision, DestinationKnowledge, Hold, InstanceDecision, InstanceFacts, Refused,
+};
+pub use engine::{DEFAULT_RULES, Engine};
+pub use host::HostPattern;
+pub use route::Route;
+pub use rule::{ClassPattern, Outcome, Rule, RuleName};

@@ -1,0 +1,426 @@
+//! The engine: sources, routes and rules, and the questions they answer.
+
+use std::net::IpAddr;
+
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::{
+    Answer, CommonExtended, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection,
+};
+use packhorse_dicom::sop_class::{self, Group, VERIFICATION};
+use packhorse_dicom::status::Status;
+use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use serde::Deserialize;
+
+use crate::config::{ConfigError, Errors, RawRoute, RawRule, RawSource};
+use crate::decision::{
+    Admission, ContextDecision, Decision, DestinationKnowledge, Hold, InstanceDecision, InstanceFacts, Refused,
+};
+use crate::host::HostPattern;
+use crate::route::Route;
+use crate::rule::{Outcome, Query, Rule, TitlePattern};
+
+/// The shipped rules, which come last: a file one can read.
+pub const DEFAULT_RULES: &str = include_str!("default.rules.toml");
+/// Longest Error Comment (0000,0902).
+const COMMENT_LEN_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Source {
+    name: Box<str>,
+    titles: Vec<TitlePattern>,
+    hosts: Vec<HostPattern>,
+}
+
+#[derive(Deserialize)]
+struct RuleFile {
+    rule: Vec<RawRule>,
+}
+
+/// Policy, ready to be asked.
+#[derive(Debug)]
+pub struct Engine {
+    sources: Vec<Source>,
+    routes: Vec<Route>,
+    rules: Vec<Rule>,
+}
+
+impl Engine {
+    /// An engine of these sources, routes and rules, with the shipped rules behind them.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its path.
+    pub fn new(sources: &[RawSource], routes: &[RawRoute], rules: &[RawRule]) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Errors::default();
+        let read_source = |(raw, number): (&RawSource, usize)| source(raw, &format!("source[{number}]"), &mut errors);
+        let sources = sources.iter().zip(1..).map(read_source).collect();
+        let read_route = |(raw, number): (&RawRoute, usize)| Route::read(raw, &format!("route[{number}]"), &mut errors);
+        let routes: Vec<Route> = routes.iter().zip(1..).filter_map(read_route).collect();
+        for (index, route) in routes.iter().enumerate() {
+            let same = |other: &&Route| {
+                other.called_ae_title == route.called_ae_title
+                    && (other.listener.is_none() || route.listener.is_none() || other.listener == route.listener)
+            };
+            if routes.iter().take(index).any(|other| same(&other)) {
+                let problem = format!("{} leads somewhere already", route.called_ae_title);
+                errors.add(format!("route[{}].called_ae_title", index + 1), problem);
+            }
+        }
+        let shipped: RuleFile = toml::from_str(DEFAULT_RULES).unwrap_or(RuleFile { rule: Vec::new() });
+        let all = rules.iter().chain(&shipped.rule).zip(1..);
+        let read_rule = |(raw, number)| Rule::read(raw, number, &format!("rule[{number}]"), &mut errors);
+        let rules: Vec<Rule> = all.filter_map(read_rule).collect();
+        unknown_routes(&rules, &routes, &mut errors);
+        if errors.0.is_empty() {
+            Ok(Self { sources, routes, rules })
+        } else {
+            Err(errors.0)
+        }
+    }
+
+    /// The routes, in their order.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The rules, in their order, the shipped ones last.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Where `called` leads on `listener`.
+    #[must_use]
+    pub fn route(&self, called: &AeTitle, listener: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| {
+            route.called_ae_title == *called && route.listener.as_deref().is_none_or(|bound| bound == listener)
+        })
+    }
+
+    /// Whether the caller may send here at all, by its title and address. `resolve` gives the addresses of a host name.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn admit(&self, proposal: &Proposal, resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Result<Admission, Refused> {
+        let calling = &proposal.calling_ae_title;
+        let titled = |source: &&Source| source.titles.iter().any(|pattern| pattern.matches(calling));
+        let Some(_) = self.sources.iter().find(titled) else {
+            return Err(self.unknown_calling(calling));
+        };
+        let here = |source: &&Source| source.hosts.iter().any(|host| host.matches(proposal.peer, resolve));
+        let Some(source) = self.sources.iter().filter(titled).find(here) else {
+            let why = format!(
+                "{calling} is known, but not from {0}: add {0} to hosts of its [[source]] in edge.toml",
+                proposal.peer
+            );
+            return Err(Refused {
+                rejection: Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED,
+                why,
+            });
+        };
+        if self.route(&proposal.called_ae_title, &proposal.listener).is_none() {
+            return Err(self.unknown_called(&proposal.called_ae_title));
+        }
+        Ok(Admission {
+            source: source.name.clone(),
+        })
+    }
+
+    fn unknown_calling(&self, calling: &AeTitle) -> Refused {
+        let mut all = self.sources.iter().flat_map(|source| &source.titles);
+        let near = all.find(|pattern| pattern.matches_but_for_case(calling));
+        let case = near
+            .map(|near| format!(" ({near} differs only in case)"))
+            .unwrap_or_default();
+        let why =
+            format!("{calling} may not send here{case}: add it to ae_titles of a [[source]] in edge.toml to let it");
+        Refused {
+            rejection: Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED,
+            why,
+        }
+    }
+
+    fn unknown_called(&self, called: &AeTitle) -> Refused {
+        let near = self
+            .routes
+            .iter()
+            .find(|route| route.called_ae_title.differs_only_in_case(called));
+        let case = near
+            .map(|near| format!(" ({} differs only in case)", near.called_ae_title))
+            .unwrap_or_default();
+        let why = format!(
+            "nothing here answers as {called}{case}: add a [[route]] with called_ae_title = \"{called}\" to edge.toml"
+        );
+        Refused {
+            rejection: Rejection::CALLED_AE_TITLE_NOT_RECOGNIZED,
+            why,
+        }
+    }
+
+    /// The answer to a proposal of an admitted caller, with the reasons. Total: every context gets one.
+    #[must_use]
+    pub fn decide(&self, proposal: &Proposal, known: &DestinationKnowledge) -> Decision {
+        let decide = |context| self.decide_context(proposal, context, known);
+        let contexts: Vec<_> = proposal.contexts.iter().map(decide).collect();
+        let answers = contexts
+            .iter()
+            .map(|context| (context.id, context.answer.clone()))
+            .collect();
+        Decision {
+            answer: Answer::Accept(answers),
+            contexts,
+        }
+    }
+
+    fn decide_context(
+        &self,
+        proposal: &Proposal,
+        context: &ProposedContext,
+        known: &DestinationKnowledge,
+    ) -> ContextDecision {
+        let uid = context.abstract_syntax.as_str();
+        let class = sop_class::classify(uid, &proposal.common_extended);
+        let (id, abstract_syntax) = (context.id, context.abstract_syntax.clone());
+        if uid == VERIFICATION {
+            let answer = match context.transfer_syntaxes.first() {
+                Some(syntax) => ContextAnswer::Accepted(syntax.clone()),
+                None => ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED),
+            };
+            return ContextDecision {
+                id,
+                abstract_syntax,
+                answer,
+                rule: None,
+                is_storage: false,
+            };
+        }
+        let (calling, called) = (&proposal.calling_ae_title, &proposal.called_ae_title);
+        let route = self.route(called, &proposal.listener);
+        let query = |syntax| Query {
+            calling,
+            called,
+            uid,
+            class,
+            syntax,
+        };
+        let judged: Vec<_> = context
+            .transfer_syntaxes
+            .iter()
+            .filter_map(|syntax| Some((syntax, self.first(&query(syntax))?)))
+            .collect();
+        let open: Vec<_> = judged
+            .iter()
+            .filter(|(_, rule)| rule.outcome != Outcome::RefuseContext)
+            .collect();
+        let allowed: Vec<_> = open.iter().map(|(syntax, _)| *syntax).collect();
+        let chosen = choose(&allowed, &context.abstract_syntax, route, known);
+        let (answer, rule) = match chosen {
+            Some(syntax) => {
+                let rule = open.iter().find(|(open, _)| open == &syntax).map(|(_, rule)| *rule);
+                (ContextAnswer::Accepted(syntax.clone()), rule)
+            }
+            None => {
+                let rule = judged.first().map(|(_, rule)| *rule);
+                (
+                    ContextAnswer::Rejected(self.result(&query(implicit_vr_le()), rule)),
+                    rule,
+                )
+            }
+        };
+        let is_storage = class.group != Group::Service;
+        ContextDecision {
+            id,
+            abstract_syntax,
+            answer,
+            rule: rule.map(|rule| rule.name.clone()),
+            is_storage,
+        }
+    }
+
+    /// Why a context is rejected: 4 when its class would come in another syntax; 1 when it is refused because of this
+    /// caller or route; 3 when it is refused to everybody.
+    fn result(&self, implicit: &Query<'_>, rule: Option<&Rule>) -> ContextResult {
+        let in_implicit = self
+            .first(implicit)
+            .is_some_and(|rule| rule.outcome != Outcome::RefuseContext);
+        if in_implicit {
+            ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED
+        } else if rule.is_some_and(Rule::is_particular) {
+            ContextResult::USER_REJECTION
+        } else {
+            ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED
+        }
+    }
+
+    fn first(&self, query: &Query<'_>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.matches(query))
+    }
+
+    /// What becomes of an instance once its header is scanned: asked again on each of the three classes that name it.
+    #[must_use]
+    pub fn decide_header(&self, facts: &InstanceFacts<'_>) -> InstanceDecision {
+        let names = [
+            Some(facts.context_class.as_str()),
+            Some(facts.command_class.as_str()),
+            facts.dataset_class.map(packhorse_dicom::uid::SopClassUid::as_str),
+        ];
+        let (mut held, mut accepted) = (None, None);
+        for uid in names.into_iter().flatten() {
+            let class = sop_class::classify(uid, &NOTHING_SAID);
+            let (calling, called, syntax) = (facts.calling, facts.called, facts.transfer_syntax);
+            let Some(rule) = self.first(&Query {
+                calling,
+                called,
+                uid,
+                class,
+                syntax,
+            }) else {
+                continue;
+            };
+            match rule.outcome {
+                Outcome::RefuseContext | Outcome::RefuseInstance => return refuse(rule, uid),
+                Outcome::Hold => held = held.or(Some(rule)),
+                Outcome::Accept => accepted = accepted.or(Some(rule)),
+            }
+        }
+        if facts.command_class.as_str() != facts.context_class.as_str() {
+            return mismatch(facts, accepted.or(held));
+        }
+        match (held, accepted) {
+            (Some(rule), _) => InstanceDecision::Hold(Hold {
+                rule: rule.name.clone(),
+                priority: rule.priority,
+            }),
+            (None, Some(rule)) => InstanceDecision::Accept {
+                priority: rule.priority,
+                rule: rule.name.clone(),
+            },
+            (None, None) => mismatch(facts, None),
+        }
+    }
+
+    /// What becomes of an instance at its end, when its length is known. No rule of this version asks for the length.
+    #[must_use]
+    pub fn decide_end(&self, decided: InstanceDecision, _length: u64) -> InstanceDecision {
+        decided
+    }
+}
+
+const NOTHING_SAID: [CommonExtended; 0] = [];
+
+/// Implicit VR Little Endian, for questions about a class whatever its syntax.
+fn implicit_vr_le() -> &'static TransferSyntaxUid {
+    static IMPLICIT: std::sync::LazyLock<TransferSyntaxUid> =
+        std::sync::LazyLock::new(|| TransferSyntaxUid::try_from(IMPLICIT_VR_LE).expect("a UID of the standard"));
+    &IMPLICIT
+}
+
+fn refuse(rule: &Rule, uid: &str) -> InstanceDecision {
+    // Refused to everybody: not supported. Because of this caller or route: not authorized.
+    let status = if rule.is_particular() {
+        Status::NOT_AUTHORIZED
+    } else {
+        Status::SOP_CLASS_NOT_SUPPORTED
+    };
+    let comment = comment(&format!(
+        "rule {}: {} refused",
+        rule.name.number,
+        sop_class::name_of(uid)
+    ));
+    InstanceDecision::Refuse {
+        status,
+        comment,
+        rule: rule.name.clone(),
+    }
+}
+
+/// The command names another class than the context is for.
+fn mismatch(facts: &InstanceFacts<'_>, rule: Option<&Rule>) -> InstanceDecision {
+    let comment = comment(&format!(
+        "not of the context's class {}",
+        sop_class::name_of(facts.context_class.as_str())
+    ));
+    let rule = rule.map_or_else(
+        || crate::rule::RuleName {
+            number: 0,
+            name: "context".into(),
+        },
+        |rule| rule.name.clone(),
+    );
+    InstanceDecision::Refuse {
+        status: Status::SOP_CLASS_NOT_SUPPORTED,
+        comment,
+        rule,
+    }
+}
+
+fn comment(text: &str) -> String {
+    text.chars().take(COMMENT_LEN_MAX).collect()
+}
+
+/// The transfer syntax among `allowed`, which are in the requestor's order. A route's list decides, but Implicit VR
+/// Little Endian is never refused for an accepted class (PS3.5 §10.1). Then what the destination is known to take, then
+/// Explicit and Implicit VR Little Endian: native syntaxes cost little on the wire. Then the requestor's first.
+fn choose<'a>(
+    allowed: &[&'a TransferSyntaxUid],
+    class: &AbstractSyntaxUid,
+    route: Option<&Route>,
+    known: &DestinationKnowledge,
+) -> Option<&'a TransferSyntaxUid> {
+    let find = |wanted: &str| allowed.iter().find(|syntax| syntax.as_str() == wanted).copied();
+    if let Some(route) = route.filter(|route| !route.transfer_syntaxes.is_empty()) {
+        let listed = route.transfer_syntaxes.iter().find_map(|wanted| find(wanted.as_str()));
+        return listed.or_else(|| find(IMPLICIT_VR_LE));
+    }
+    let taken = |syntax: &&&TransferSyntaxUid| known.takes.iter().any(|(known, by)| known == class && by == **syntax);
+    allowed
+        .iter()
+        .find(taken)
+        .copied()
+        .or_else(|| find(EXPLICIT_VR_LE))
+        .or_else(|| find(IMPLICIT_VR_LE))
+        .or_else(|| allowed.first().copied())
+}
+
+fn source(raw: &RawSource, path: &str, errors: &mut Errors) -> Source {
+    for (list, name, what) in [
+        (&raw.ae_titles, "ae_titles", "AE title; \"*\" lets everybody"),
+        (
+            &raw.hosts,
+            "hosts",
+            "address, CIDR or name; \"0.0.0.0/0\" lets everybody",
+        ),
+    ] {
+        if list.is_empty() {
+            errors.add(format!("{path}.{name}"), format!("needs at least one {what}"));
+        }
+    }
+    let titles = errors.take_all(&format!("{path}.ae_titles"), &raw.ae_titles, TitlePattern::parse);
+    let hosts = errors.take_all(&format!("{path}.hosts"), &raw.hosts, HostPattern::parse);
+    let first = raw.ae_titles.first().map_or("", String::as_str);
+    let name = if raw.name.is_empty() { first } else { raw.name.as_str() };
+    Source {
+        name: name.into(),
+        titles,
+        hosts,
+    }
+}
+
+/// A rule for a route that does not exist can never match.
+fn unknown_routes(rules: &[Rule], routes: &[Route], errors: &mut Errors) {
+    for rule in rules {
+        for (title, number) in rule.routes.iter().zip(1..) {
+            if !routes.iter().any(|route| route.called_ae_title == *title) {
+                let path = format!("rule[{}].route[{number}]", rule.name.number);
+                errors.add(
+                    path,
+                    format!("there is no [[route]] with called_ae_title = \"{title}\""),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
