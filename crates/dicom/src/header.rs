@@ -2,7 +2,7 @@
 //!
 //! Bytes come in pieces of any size. Nothing is kept but the named attributes, each cut at [`VALUE_LEN_MAX`] bytes; other
 //! values are skipped by their length, however long, and no length is ever allocated. Nesting is kept on a stack of at
-//! most [`DEPTH_MAX`] levels, not recursed. The scan ends at the first element behind (0020,1208), or where the bytes make
+//! most 256 levels, not recursed. The scan ends at the first element behind (0020,1208), or where the bytes make
 //! no sense: a strange data set is carried all the same, only less is known of it.
 //!
 //! Real data sets are not always written as their transfer syntax says. An element without a VR among those with one is

@@ -1,5 +1,6 @@
 //! SOP classes: the standard's storage classes, and which group any UID is in.
 
+mod services;
 mod table;
 
 use std::fmt;
@@ -17,8 +18,6 @@ const STORAGE_SERVICE_CLASS: &str = "1.2.840.10008.4.2";
 const STORAGE_ROOT: &str = "1.2.840.10008.5.1.4.1.1.";
 /// The standard's own root.
 const DICOM_ROOT: &str = "1.2.840.10008.";
-/// Under the storage root, and no storage: query/retrieve and inventory services (PS3.4 Annexes II, KK).
-const NOT_STORAGE: [&str; 8] = ["200.4", "200.5", "200.6", "201.2", "201.3", "201.4", "201.5", "201.6"];
 
 /// Which group a SOP class is in. Every UID is in exactly one; `retired` is a flag beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,30 +141,35 @@ pub fn by_keyword(keyword: &str) -> Option<&'static SopClass> {
     table::STORAGE.iter().find(|class| class.keyword == keyword)
 }
 
-/// Group and flags of any UID, total: `common_extended` is what the requestor said of its classes' services.
+/// The name of one of the standard's classes that is no storage, Verification among them.
+fn service_name(uid: &str) -> Option<&'static str> {
+    let found = services::SERVICES
+        .binary_search_by(|(service, _)| (*service).cmp(uid))
+        .ok()?;
+    services::SERVICES.get(found).map(|(_, name)| *name)
+}
+
+/// Group and flags of any UID, total: `common_extended` is what the requestor said of its classes' services. What this
+/// version knows to be another service stays one, whatever is said.
 #[must_use]
 pub fn classify(uid: &str, common_extended: &[CommonExtended]) -> Class {
-    if let Some(known) = by_uid(uid) {
-        return Class {
-            group: known.group,
-            retired: known.retired,
-            known: Some(known),
-        };
-    }
-    let said_to_be_storage = common_extended
-        .iter()
-        .any(|said| said.abstract_syntax.as_str() == uid && &*said.service_class == STORAGE_SERVICE_CLASS);
-    let group = match uid.strip_prefix(STORAGE_ROOT) {
-        Some(rest) if NOT_STORAGE.contains(&rest) => Group::Service,
-        Some(_) => Group::New,
-        None if said_to_be_storage => Group::New,
+    let known = by_uid(uid);
+    let said_to_be_storage = || {
+        common_extended
+            .iter()
+            .any(|said| said.abstract_syntax.as_str() == uid && &*said.service_class == STORAGE_SERVICE_CLASS)
+    };
+    let group = match known {
+        Some(class) => class.group,
+        None if service_name(uid).is_some() => Group::Service,
+        None if uid.starts_with(STORAGE_ROOT) || said_to_be_storage() => Group::New,
         None if uid.starts_with(DICOM_ROOT) => Group::Service,
         None => Group::Private,
     };
     Class {
         group,
-        retired: false,
-        known: None,
+        retired: known.is_some_and(|class| class.retired),
+        known,
     }
 }
 
@@ -174,8 +178,7 @@ pub fn classify(uid: &str, common_extended: &[CommonExtended]) -> Class {
 pub fn name_of(uid: &str) -> &str {
     match by_uid(uid) {
         Some(class) => class.name,
-        None if uid == VERIFICATION => "Verification",
-        None => uid,
+        None => service_name(uid).unwrap_or(uid),
     }
 }
 
@@ -186,6 +189,21 @@ mod tests {
 
     use super::*;
     use crate::uid::AbstractSyntaxUid;
+
+    #[test]
+    fn services_are_in_the_standards_dictionary_and_not_in_the_storage_table() {
+        assert!(services::SERVICES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        // The dictionary lists meta SOP classes elsewhere.
+        let (meta, single): (Vec<_>, Vec<_>) = services::SERVICES.iter().partition(|(_, name)| name.ends_with(" Meta"));
+        assert_eq!(meta.len(), 9);
+        for (uid, name) in single {
+            let entry = StandardSopClassDictionary
+                .by_uid(uid)
+                .unwrap_or_else(|| panic!("{uid}"));
+            assert!(entry.name.starts_with(name.trim_end_matches(" - Trial")), "{name}");
+            assert_eq!(by_uid(uid), None);
+        }
+    }
 
     /// Media Storage Directory Storage lives on media only (PS3.4 Annex I): nobody can send a DICOMDIR.
     const MEDIA_ONLY: &str = "1.2.840.10008.1.3.10";
@@ -209,11 +227,8 @@ mod tests {
         let mut found = 0;
         let mut check = |uid: &str| {
             if StandardSopClassDictionary.by_uid(uid).is_some() {
-                let under_root = uid
-                    .strip_prefix(STORAGE_ROOT)
-                    .is_some_and(|rest| !NOT_STORAGE.contains(&rest));
                 let listed = by_uid(uid).is_some();
-                assert!(listed || !under_root, "{uid} is missing");
+                assert!(listed || service_name(uid).is_some(), "{uid} is missing");
                 found += usize::from(listed);
             }
         };
@@ -268,7 +283,7 @@ mod tests {
 
     #[test]
     fn classes_that_are_no_storage_stay_out_of_the_table_though_their_uids_look_like_it() {
-        for rest in NOT_STORAGE {
+        for rest in ["200.4", "200.5", "200.6", "201.2", "201.3", "201.4", "201.5", "201.6"] {
             let class = classify(&format!("{STORAGE_ROOT}{rest}"), &[]);
             assert_eq!((class.group, class.known), (Group::Service, None));
         }
@@ -306,6 +321,19 @@ mod tests {
         };
         assert_eq!(classify("1.2.3", &[said]).group, Group::New);
         assert_eq!(classify("1.2.3", &[]).group, Group::Private);
+        let commitment = CommonExtended {
+            abstract_syntax: AbstractSyntaxUid::try_from("1.2.840.10008.1.20.1").unwrap(),
+            service_class: STORAGE_SERVICE_CLASS.into(),
+        };
+        assert_eq!(classify("1.2.840.10008.1.20.1", &[commitment]).group, Group::Service);
+    }
+
+    #[test]
+    fn names_are_for_people() {
+        assert_eq!(name_of(RAW_DATA_STORAGE), "Raw Data Storage");
+        assert_eq!(name_of(VERIFICATION), "Verification");
+        assert_eq!(name_of("1.2.840.10008.1.20.1"), "Storage Commitment Push Model");
+        assert_eq!(name_of("1.2.3"), "1.2.3");
     }
 
     #[test]
