@@ -8,6 +8,8 @@
 //! - [`status`]: C-STORE statuses and their ranges (PS3.4 Table B.2-1).
 //! - [`header`]: a bounded scan of a data set's beginning.
 //! - [`part10`]: the file format (PS3.10): file meta information in and out.
+//! - [`implementation`]: how Packhorse names itself to peers and in files.
+//! - [`fuzzing`]: the decoders as fuzz targets call them.
 
 pub mod ae_title;
 pub mod fuzzing;

@@ -48,9 +48,6 @@ impl DataSet {
     }
 
     /// With an element of bytes, which are of even length already.
-    ///
-    /// # Panics
-    /// When a data set in this writing cannot hold so many.
     #[must_use]
     pub fn bytes(mut self, tag: u32, vr: &[u8; 2], value: Vec<u8>) -> Self {
         self.elements.insert(tag, Element::Value(*vr, value));
@@ -92,6 +89,9 @@ impl DataSet {
     }
 
     /// The data set's bytes.
+    ///
+    /// # Panics
+    /// When a value is longer than the length field of its VR can say.
     #[must_use]
     pub fn encode(&self, writing: Writing) -> Vec<u8> {
         let mut out = Vec::new();
