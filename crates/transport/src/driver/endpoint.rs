@@ -115,7 +115,7 @@ impl Endpoint {
     }
 
     /// Asks one request and waits for its answer, at most 10 s in all. `request` gets the 32 bytes of
-    /// [`Exchange::exporter`]. The connection uses ALPN [`ALPN_ENROLL`](super::ALPN_ENROLL) whatever `tls` lists.
+    /// [`Exchange::exporter`](super::Exchange::exporter). The connection uses ALPN [`ALPN_ENROLL`](super::ALPN_ENROLL) whatever `tls` lists.
     ///
     /// # Errors
     /// See [`AskError`].

@@ -225,3 +225,42 @@ async fn a_name_that_cannot_be_found_is_said_so() {
     stop.cancel();
     kept.await.unwrap();
 }
+
+/// Bits of a long header's first byte that say Retry (RFC 9000 §17.2.5).
+const RETRY: u8 = 0xf0;
+
+#[tokio::test]
+async fn a_flood_of_half_open_handshakes_is_answered_with_retry() {
+    let ends = Ends::new();
+    // First datagrams of handshakes that nobody will go on with: dialled into a socket that only listens.
+    let listener = tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap();
+    let nowhere = listener.local_addr().unwrap();
+    let flood = tokio::net::UdpSocket::bind(LOOPBACK).await.unwrap();
+    let tls = client_tls(&ends.authority);
+    let mut dials = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let tls = Arc::clone(&tls);
+        let client = Endpoint::client(LOOPBACK, TransportConfig::new("edge")).unwrap();
+        dials.spawn(async move { client.connect(nowhere, SERVER_NAME, tls).await.map(drop) });
+    }
+    let (mut datagram, mut answer) = (vec![0; 2_048], vec![0; 2_048]);
+    let mut forwarded = 0;
+    loop {
+        tokio::select! {
+            received = listener.recv(&mut datagram) => {
+                let length = received.unwrap();
+                flood.send_to(&datagram[..length], ends.address).await.unwrap();
+                forwarded += 1;
+            }
+            Some(_) = dials.join_next() => panic!("a dial has timed out, and there was no Retry"),
+            _ = flood.recv(&mut answer) => {
+                if answer[0] & RETRY == RETRY {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(forwarded >= 64, "after {forwarded} datagrams");
+    // Whoever has the address it says still gets in.
+    ends.link().await;
+}
