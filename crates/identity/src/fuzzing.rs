@@ -1,0 +1,17 @@
+//! What the fuzz targets call: decoders of foreign bytes, which must not panic.
+
+use crate::enroll::{EnrollAnswer, EnrollRequest};
+use crate::tls::certificate_facts;
+use crate::token::Token;
+
+/// Bytes as a join token.
+pub fn token(data: &[u8]) {
+    drop(String::from_utf8_lossy(data).parse::<Token>());
+}
+
+/// Bytes as a join or renew request, an answer, and a certificate.
+pub fn enroll_request(data: &[u8]) {
+    drop(serde_json::from_slice::<EnrollRequest>(data));
+    drop(serde_json::from_slice::<EnrollAnswer>(data));
+    drop(certificate_facts(data));
+}

@@ -1,0 +1,395 @@
+//! An edge's side: joining, its identity, renewing it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Mac as _;
+use packhorse_ids::{SiteName, WallTime};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+
+use crate::authority::LEAF_DAYS;
+use crate::enroll::{EnrollAnswer, EnrollError, EnrollRequest, EnrollResult, VERSION, mac, renewal_message};
+use crate::files;
+use crate::tls::{self, CertificateFacts, Own, certificate_facts, pin_of};
+use crate::token::Token;
+
+/// Name of the identity's file.
+const FILE_NAME: &str = "identity.json";
+/// Clocks further apart than this are reported: certificates are checked by them.
+const SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Joining, renewing or opening an identity failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The token's time is over, by our clock.
+    #[error("the join token expired at {_0} (if this machine's clock is right); ask for a new one with `relay invite`")]
+    TokenExpired(WallTime),
+    /// The relay refuses.
+    #[error(transparent)]
+    Refused(#[from] EnrollError),
+    /// The relay's clock and ours differ too much.
+    #[error("this machine's clock is {} s {} the relay's; set it right and join again", skew.as_secs(), if *ahead { "ahead of" } else { "behind" })]
+    ClockOff {
+        /// By how much.
+        skew: Duration,
+        /// Ours is ahead.
+        ahead: bool,
+    },
+    /// What the relay answered is no answer, or not for us.
+    #[error("the relay's answer cannot be understood; is the edge as new as the relay?")]
+    Answer,
+    /// There is none.
+    #[error("{} has no identity yet: run `edge-gateway join TOKEN`", _0.display())]
+    NotJoined(PathBuf),
+    /// There is one.
+    #[error("{} belongs to site {site} already; use another --dir, or remove its identity folder", path.display())]
+    Joined {
+        /// The folder.
+        path: PathBuf,
+        /// The site it belongs to.
+        site: SiteName,
+    },
+    /// Its file cannot be read or written.
+    #[error("{} cannot be used", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Its file does not hold what it should.
+    #[error("{} does not hold an identity", _0.display())]
+    Malformed(PathBuf),
+    /// A key or a TLS configuration cannot be made.
+    #[error("the cryptographic library failed")]
+    Crypto,
+}
+
+/// What the file holds: certificate and key together, so that they always fit.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    v: u32,
+    site: String,
+    relay: Vec<String>,
+    root: String,
+    certificate: String,
+    key: String,
+}
+
+/// A site's identity for links.
+#[derive(Clone)]
+pub struct SiteIdentity {
+    folder: PathBuf,
+    stored: Stored,
+    facts: CertificateFacts,
+}
+
+impl fmt::Debug for SiteIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SiteIdentity")
+            .field("site", &self.facts.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A key made for a certificate that is asked for.
+struct Asked {
+    key: KeyPair,
+    csr: Vec<u8>,
+}
+
+impl Asked {
+    fn new() -> Result<Self, IdentityError> {
+        let key = KeyPair::generate().map_err(|_| IdentityError::Crypto)?;
+        let csr = CertificateParams::default()
+            .serialize_request(&key)
+            .map_err(|_| IdentityError::Crypto)?;
+        Ok(Self {
+            csr: csr.der().to_vec(),
+            key,
+        })
+    }
+}
+
+/// A join that has begun.
+pub struct Joining {
+    token: Token,
+    folder: PathBuf,
+    asked: Asked,
+}
+
+impl fmt::Debug for Joining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joining")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Joining {
+    /// Begins to join with `token`, for the identity in `folder`.
+    ///
+    /// # Errors
+    /// [`IdentityError::TokenExpired`], [`Joined`](IdentityError::Joined).
+    pub fn begin(token: Token, folder: &Path, now: WallTime) -> Result<Self, IdentityError> {
+        if let Ok(identity) = SiteIdentity::open(folder) {
+            return Err(IdentityError::Joined {
+                path: folder.into(),
+                site: identity.facts.site,
+            });
+        }
+        if token.expires < now {
+            return Err(IdentityError::TokenExpired(token.expires));
+        }
+        Ok(Self {
+            token,
+            folder: folder.into(),
+            asked: Asked::new()?,
+        })
+    }
+
+    /// The TLS configuration to ask with: it trusts the token's CA and nobody else.
+    ///
+    /// # Errors
+    /// [`IdentityError::Crypto`].
+    pub fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityError> {
+        tls::pinned_client_config(self.token.pin, alpn).map_err(|_| IdentityError::Crypto)
+    }
+
+    /// The request, for the channel with these exported bytes.
+    #[must_use]
+    pub fn request(&self, exporter: &[u8; 32]) -> Vec<u8> {
+        let code = mac(&self.token.mac_key(), exporter, &self.asked.csr)
+            .finalize()
+            .into_bytes();
+        let request = EnrollRequest::Join {
+            v: VERSION,
+            token: STANDARD.encode(self.token.id),
+            csr: STANDARD.encode(&self.asked.csr),
+            mac: STANDARD.encode(code),
+        };
+        serde_json::to_vec(&request).unwrap_or_default()
+    }
+
+    /// Takes the relay's answer and writes the identity down.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn complete(self, answer: &[u8], now: WallTime) -> Result<SiteIdentity, IdentityError> {
+        let (certificate, root) = read_answer(answer, now)?;
+        if pin_of(&root).ok() != Some(self.token.pin) {
+            return Err(IdentityError::Answer);
+        }
+        let facts = certificate_facts(&certificate).map_err(|_| IdentityError::Answer)?;
+        if facts.site != self.token.site {
+            return Err(IdentityError::Answer);
+        }
+        let stored = Stored {
+            v: VERSION,
+            site: facts.site.to_string(),
+            relay: self.token.addresses.clone(),
+            root: STANDARD.encode(root),
+            certificate: STANDARD.encode(certificate),
+            key: STANDARD.encode(self.asked.key.serialized_der()),
+        };
+        let identity = SiteIdentity {
+            folder: self.folder,
+            stored,
+            facts,
+        };
+        identity.write()?;
+        Ok(identity)
+    }
+}
+
+/// Certificate and root of an answer, once its time was compared with ours.
+fn read_answer(answer: &[u8], now: WallTime) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    let answer: EnrollAnswer = serde_json::from_slice(answer).map_err(|_| IdentityError::Answer)?;
+    let theirs = WallTime::from_unix_micros(answer.now);
+    let (ahead, behind) = (now.saturating_since(theirs), theirs.saturating_since(now));
+    if ahead.max(behind) > SKEW_MAX {
+        return Err(IdentityError::ClockOff {
+            skew: ahead.max(behind),
+            ahead: ahead > behind,
+        });
+    }
+    match answer.result {
+        EnrollResult::Error { error } => Err(error.into()),
+        EnrollResult::Certificate { certificate, root } => {
+            let decode = |text: &str| STANDARD.decode(text).map_err(|_| IdentityError::Answer);
+            Ok((decode(&certificate)?, decode(&root)?))
+        }
+    }
+}
+
+impl SiteIdentity {
+    /// Opens the identity in `folder`.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotJoined`] when there is none; `Io`, `Malformed`.
+    pub fn open(folder: &Path) -> Result<Self, IdentityError> {
+        let path = folder.join(FILE_NAME);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(IdentityError::NotJoined(folder.into()));
+            }
+            Err(error) => return Err(IdentityError::Io { path, error }),
+        };
+        let malformed = || IdentityError::Malformed(path.clone());
+        let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
+        let certificate = STANDARD.decode(&stored.certificate).map_err(|_| malformed())?;
+        let facts = certificate_facts(&certificate).map_err(|_| malformed())?;
+        Ok(Self {
+            folder: folder.into(),
+            stored,
+            facts,
+        })
+    }
+
+    /// The site.
+    #[must_use]
+    pub const fn site(&self) -> &SiteName {
+        &self.facts.site
+    }
+
+    /// The relay's addresses, `host:port`.
+    #[must_use]
+    pub fn relay(&self) -> &[String] {
+        &self.stored.relay
+    }
+
+    /// When the certificate ends.
+    #[must_use]
+    pub const fn not_after(&self) -> WallTime {
+        self.facts.not_after
+    }
+
+    /// When it should be renewed: after two thirds of its life, give or take a tenth of it. `random` is in 0.0 to 1.0.
+    #[must_use]
+    pub fn renew_at(&self, random: f64) -> WallTime {
+        let life = Duration::from_secs(u64::try_from(LEAF_DAYS).unwrap_or(0) * 86_400);
+        let share = 1.0 / 3.0 + (random.clamp(0.0, 1.0) - 0.5) / 5.0;
+        let before_end = i64::try_from(life.mul_f64(share).as_micros()).unwrap_or(0);
+        WallTime::from_unix_micros(self.facts.not_after.unix_micros() - before_end)
+    }
+
+    /// The TLS configuration for links: shows our certificate.
+    ///
+    /// # Errors
+    /// [`IdentityError::Crypto`], [`Malformed`](IdentityError::Malformed).
+    pub fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityError> {
+        let chain = vec![CertificateDer::from(self.decode(&self.stored.certificate)?)];
+        let key = PrivateKeyDer::Pkcs8(self.decode(&self.stored.key)?.into());
+        self.config(Some(Own { chain, key }), alpn)
+    }
+
+    /// The TLS configuration for renewing: shows no certificate, for it may have ended.
+    ///
+    /// # Errors
+    /// As for [`client_config`](Self::client_config).
+    pub fn renewal_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityError> {
+        self.config(None, alpn)
+    }
+
+    fn config(&self, own: Option<Own>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityError> {
+        let root = CertificateDer::from(self.decode(&self.stored.root)?);
+        tls::client_config(own, &root, alpn).map_err(|_| IdentityError::Crypto)
+    }
+
+    /// Begins to renew.
+    ///
+    /// # Errors
+    /// [`IdentityError::Crypto`].
+    pub fn begin_renewal(&self) -> Result<Renewal, IdentityError> {
+        Ok(Renewal {
+            identity: self.clone(),
+            asked: Asked::new()?,
+        })
+    }
+
+    fn decode(&self, text: &str) -> Result<Vec<u8>, IdentityError> {
+        STANDARD
+            .decode(text)
+            .map_err(|_| IdentityError::Malformed(self.folder.join(FILE_NAME)))
+    }
+
+    fn write(&self) -> Result<(), IdentityError> {
+        let path = self.folder.join(FILE_NAME);
+        let bytes = serde_json::to_vec_pretty(&self.stored).map_err(|_| IdentityError::Malformed(path.clone()))?;
+        let written = files::private_folder(&self.folder).and_then(|()| files::replace(&path, &bytes));
+        written.map_err(|error| IdentityError::Io { path, error })
+    }
+}
+
+/// A renewal that has begun, with a new key.
+pub struct Renewal {
+    identity: SiteIdentity,
+    asked: Asked,
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal")
+            .field("site", self.identity.site())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Renewal {
+    /// The request, for the channel with these exported bytes: signed by the old key.
+    #[must_use]
+    pub fn request(&self, exporter: &[u8; 32]) -> Vec<u8> {
+        let stored = &self.identity.stored;
+        let old = STANDARD.decode(&stored.key).unwrap_or_default();
+        let signature = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &old)
+            .ok()
+            .and_then(|key| {
+                key.sign(&SystemRandom::new(), &renewal_message(exporter, &self.asked.csr))
+                    .ok()
+            })
+            .map(|signature| STANDARD.encode(signature.as_ref()));
+        let request = EnrollRequest::Renew {
+            v: VERSION,
+            certificate: stored.certificate.clone(),
+            csr: STANDARD.encode(&self.asked.csr),
+            signature: signature.unwrap_or_default(),
+        };
+        serde_json::to_vec(&request).unwrap_or_default()
+    }
+
+    /// Takes the relay's answer and writes the renewed identity down.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn complete(self, answer: &[u8], now: WallTime) -> Result<SiteIdentity, IdentityError> {
+        let (certificate, _) = read_answer(answer, now)?;
+        let facts = certificate_facts(&certificate).map_err(|_| IdentityError::Answer)?;
+        if facts.site != *self.identity.site() {
+            return Err(IdentityError::Answer);
+        }
+        let stored = Stored {
+            certificate: STANDARD.encode(certificate),
+            key: STANDARD.encode(self.asked.key.serialized_der()),
+            ..self.identity.stored
+        };
+        let identity = SiteIdentity {
+            folder: self.identity.folder,
+            stored,
+            facts,
+        };
+        identity.write()?;
+        Ok(identity)
+    }
+}
