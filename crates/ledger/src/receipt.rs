@@ -1,0 +1,270 @@
+//! Receipts: what the far edge says of deliveries, in batches, as bytes to sign.
+//!
+//! Signing and checking are the caller's: [`ReceiptBatch::signed_bytes`] gives what the signature is over. Only the far
+//! edge's own signed [`CustodyReceipt`] frees a copy; never trust a batch whose signature was not checked.
+
+use packhorse_dicom::status::{Status, StatusCategory};
+use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{CustodyReceived, Fact, OutcomeKnown};
+use crate::{text, text::micros};
+
+/// Most receipts in one batch.
+pub const RECEIPTS_MAX: usize = 256;
+/// Longest batch in bytes that is read.
+pub const BATCH_LEN_MAX: usize = 1 << 20;
+/// Stands before the bytes that are signed, so that a signature means receipts and nothing else.
+const SIGNED_PREFIX: &[u8] = b"packhorse receipts 1\n";
+
+/// The far edge has the instance on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodyReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// SHA-256 of the original bytes, by the envelope's word.
+    #[serde(with = "text")]
+    pub sha256: Digest,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
+/// What the destination said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// The status that was answered; `None`: the destination never answered, or never took it: it is on the far edge's
+    /// failed list.
+    pub status: Option<u16>,
+    /// Error Comment, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// SHA-256 of the bytes that were sent.
+    #[serde(with = "text")]
+    pub sha256: Digest,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
+impl OutcomeReceipt {
+    /// Whether the destination took it: success, or a warning.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        is_delivered(self.status)
+    }
+}
+
+pub(crate) fn is_delivered(status: Option<u16>) -> bool {
+    status.is_some_and(|status| {
+        matches!(
+            Status(status).category(),
+            StatusCategory::Success | StatusCategory::Warning
+        )
+    })
+}
+
+/// One receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Receipt {
+    /// On disk at the far edge.
+    Custody(CustodyReceipt),
+    /// Answered by the destination, or failed for good.
+    Outcome(OutcomeReceipt),
+}
+
+impl Receipt {
+    /// Which delivery.
+    #[must_use]
+    pub const fn delivery(&self) -> DeliveryId {
+        match self {
+            Self::Custody(receipt) => receipt.delivery,
+            Self::Outcome(receipt) => receipt.delivery,
+        }
+    }
+}
+
+/// Receipts of one site, with its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptBatch {
+    /// The site that speaks.
+    #[serde(with = "text")]
+    pub site: SiteName,
+    /// Fingerprint of its signing key.
+    pub fingerprint: String,
+    /// 1 to [`RECEIPTS_MAX`].
+    pub receipts: Vec<Receipt>,
+    /// Signature over [`ReceiptBatch::signed_bytes`], as text (base64); empty: not signed yet, or carried beside.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signature: String,
+}
+
+/// Bytes that are no batch.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// Not JSON, or impossible values.
+    #[error("not a batch of receipts")]
+    Malformed(#[source] serde_json::Error),
+    /// More receipts or bytes than a batch has.
+    #[error("a batch has at most {RECEIPTS_MAX} receipts and {BATCH_LEN_MAX} bytes")]
+    TooLong,
+}
+
+#[derive(Serialize)]
+struct Signed<'a> {
+    site: &'a str,
+    fingerprint: &'a str,
+    receipts: &'a [Receipt],
+}
+
+impl ReceiptBatch {
+    /// A batch that is not signed yet.
+    #[must_use]
+    pub const fn new(site: SiteName, fingerprint: String, receipts: Vec<Receipt>) -> Self {
+        Self {
+            site,
+            fingerprint,
+            receipts,
+            signature: String::new(),
+        }
+    }
+
+    /// What the signature is over: everything but the signature, in one form only.
+    ///
+    /// # Errors
+    /// [`ReceiptError::TooLong`] with more than [`RECEIPTS_MAX`] receipts.
+    pub fn signed_bytes(&self) -> Result<Vec<u8>, ReceiptError> {
+        if self.receipts.len() > RECEIPTS_MAX {
+            return Err(ReceiptError::TooLong);
+        }
+        let signed = Signed {
+            site: self.site.as_str(),
+            fingerprint: &self.fingerprint,
+            receipts: &self.receipts,
+        };
+        let mut bytes = SIGNED_PREFIX.to_vec();
+        serde_json::to_writer(&mut bytes, &signed).map_err(ReceiptError::Malformed)?;
+        Ok(bytes)
+    }
+
+    /// The batch as bytes, signature included.
+    ///
+    /// # Errors
+    /// [`ReceiptError::TooLong`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ReceiptError> {
+        if self.receipts.len() > RECEIPTS_MAX {
+            return Err(ReceiptError::TooLong);
+        }
+        serde_json::to_vec(self).map_err(ReceiptError::Malformed)
+    }
+
+    /// Reads a batch. The signature is not checked.
+    ///
+    /// # Errors
+    /// [`ReceiptError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReceiptError> {
+        if bytes.len() > BATCH_LEN_MAX {
+            return Err(ReceiptError::TooLong);
+        }
+        let batch: Self = serde_json::from_slice(bytes).map_err(ReceiptError::Malformed)?;
+        if batch.receipts.len() > RECEIPTS_MAX {
+            return Err(ReceiptError::TooLong);
+        }
+        Ok(batch)
+    }
+
+    /// The facts that follow from it, once its signature is checked.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        let fact = |receipt: &Receipt| match receipt {
+            Receipt::Custody(receipt) => Fact::CustodyReceived(CustodyReceived {
+                delivery: receipt.delivery,
+                by: self.site.clone(),
+                at: receipt.at,
+            }),
+            Receipt::Outcome(receipt) => Fact::OutcomeKnown(OutcomeKnown {
+                delivery: receipt.delivery,
+                status: receipt.status,
+                reason: receipt.reason.clone(),
+                sha256: receipt.sha256,
+                at: receipt.at,
+            }),
+        };
+        self.receipts.iter().map(fact).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> ReceiptBatch {
+        let delivery = DeliveryId::from_bytes([7; 16]);
+        let (sha256, at) = (Digest::from_bytes([9; 32]), WallTime::from_unix_micros(5));
+        let custody = Receipt::Custody(CustodyReceipt { delivery, sha256, at });
+        let outcome = OutcomeReceipt {
+            delivery,
+            status: Some(0xB000),
+            reason: None,
+            sha256,
+            at,
+        };
+        let receipts = vec![custody, Receipt::Outcome(outcome)];
+        ReceiptBatch::new(SiteName::try_from("st-mary").unwrap(), "ab12".to_owned(), receipts)
+    }
+
+    #[test]
+    fn version_1_signs_the_bytes_it_signed_then() {
+        let hex = |byte: &str, count| byte.repeat(count);
+        let expected = format!(
+            "packhorse receipts 1\n{{\"site\":\"st-mary\",\"fingerprint\":\"ab12\",\"receipts\":[\
+             {{\"kind\":\"custody\",\"delivery\":\"{id}\",\"sha256\":\"{sha}\",\"at\":5}},\
+             {{\"kind\":\"outcome\",\"delivery\":\"{id}\",\"status\":45056,\"sha256\":\"{sha}\",\"at\":5}}]}}",
+            id = hex("07", 16),
+            sha = hex("09", 32)
+        );
+        assert_eq!(String::from_utf8(batch().signed_bytes().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_signed_does_not_depend_on_the_signature_and_survives_the_way() {
+        let mut signed = batch();
+        signed.signature = "MEUC".to_owned();
+        assert_eq!(signed.signed_bytes().unwrap(), batch().signed_bytes().unwrap());
+        let read = ReceiptBatch::from_bytes(&signed.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, signed);
+        assert_eq!(read.signed_bytes().unwrap(), batch().signed_bytes().unwrap());
+    }
+
+    #[test]
+    fn a_batch_has_a_bound() {
+        let mut long = batch();
+        long.receipts = vec![long.receipts[0].clone(); RECEIPTS_MAX + 1];
+        assert!(matches!(long.to_bytes(), Err(ReceiptError::TooLong)));
+        assert!(matches!(long.signed_bytes(), Err(ReceiptError::TooLong)));
+        let unchecked = serde_json::to_vec(&long).unwrap();
+        assert!(matches!(
+            ReceiptBatch::from_bytes(&unchecked),
+            Err(ReceiptError::TooLong)
+        ));
+    }
+
+    #[test]
+    fn a_warning_is_delivered_and_a_failure_is_not() {
+        let outcome = |status| is_delivered(status);
+        assert!(outcome(Some(0)) && outcome(Some(0xB007)));
+        assert!(!outcome(Some(0xA900)) && !outcome(None));
+    }
+
+    #[test]
+    fn a_checked_batch_gives_one_fact_for_each_receipt() {
+        let facts = batch().facts();
+        assert!(matches!(&facts[0], Fact::CustodyReceived(custody) if custody.by.as_str() == "st-mary"));
+        assert!(matches!(&facts[1], Fact::OutcomeKnown(outcome) if outcome.status == Some(0xB000)));
+    }
+}

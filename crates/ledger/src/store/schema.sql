@@ -1,0 +1,94 @@
+-- The ledger's projection. Everything here can be made again from the facts; another `schema` version is thrown away.
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE association (
+    id TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    calling TEXT NOT NULL,
+    called TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    opened_at INTEGER NOT NULL,       -- microseconds since 1970, as all times
+    ended_at INTEGER,
+    ended TEXT,
+    refused_context_used INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX association_by_time ON association (opened_at);
+
+CREATE TABLE context (
+    association TEXT NOT NULL,
+    place INTEGER NOT NULL,           -- from 0, in the proposal's order
+    class TEXT NOT NULL,
+    syntaxes INTEGER NOT NULL,
+    result INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    PRIMARY KEY (association, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    direction INTEGER NOT NULL,       -- 0 outgoing, 1 incoming
+    route TEXT NOT NULL,
+    source TEXT NOT NULL,
+    study TEXT NOT NULL,              -- '' is "no study"
+    target TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    declared INTEGER,
+    patient_id TEXT NOT NULL DEFAULT '',
+    issuer_of_patient_id TEXT NOT NULL DEFAULT '',
+    patient_name TEXT NOT NULL DEFAULT '',
+    accession_number TEXT NOT NULL DEFAULT '',
+    study_date TEXT NOT NULL DEFAULT '',
+    study_time TEXT NOT NULL DEFAULT '',
+    study_description TEXT NOT NULL DEFAULT '',
+    institution_name TEXT NOT NULL DEFAULT '',
+    UNIQUE (direction, route, source, study)
+) STRICT;
+CREATE INDEX account_by_time ON account (last_at);
+CREATE INDEX account_by_study ON account (study);
+
+CREATE TABLE delivery (
+    id TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,          -- the fact that began it: the order of reception
+    account INTEGER NOT NULL,
+    origin TEXT,
+    sop_class TEXT NOT NULL,
+    sop_instance TEXT NOT NULL,
+    series TEXT,
+    modality TEXT,
+    transfer_syntax TEXT NOT NULL,
+    length INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    state INTEGER NOT NULL,           -- 0 delivered, 1 in flight, 2 held, 3 failed, 4 discarded
+    custody_at INTEGER,
+    custody_by TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    retry_at INTEGER,
+    status INTEGER,
+    outcome_at INTEGER,
+    outcome_sha256 TEXT,
+    reason TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);
+CREATE INDEX delivery_by_instance ON delivery (sop_instance);
+CREATE INDEX delivery_by_state ON delivery (state, number);
+CREATE INDEX delivery_by_origin ON delivery (origin, account);
+
+CREATE TABLE refusal (
+    number INTEGER PRIMARY KEY,       -- the fact
+    origin TEXT NOT NULL,
+    route TEXT NOT NULL,
+    source TEXT NOT NULL,
+    sop_class TEXT NOT NULL,
+    sop_instance TEXT NOT NULL,
+    study TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX refusal_by_study ON refusal (study, route, source);

@@ -1,0 +1,196 @@
+//! What the projection answers: plain structs, to be printed or written as JSON. Times are RFC 3339 in UTC; what is not
+//! known is `null`.
+
+use serde::Serialize;
+
+use crate::account::{Account, RefusedClass};
+use crate::identity::Identity;
+use crate::progress::State;
+
+/// Which way a study goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Taken in here, to be delivered at another site.
+    Outgoing,
+    /// Come from another site, to be delivered here.
+    Incoming,
+}
+
+/// One account: a study of one source on one route.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudyView {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Called AE title (outgoing), or AE title of the destination (incoming).
+    pub route: String,
+    /// Name of the source (outgoing), or of the site it comes from (incoming).
+    pub source: String,
+    /// `site/AE` (outgoing), or the AE title of the destination (incoming).
+    pub to: String,
+    /// Study Instance UID; `None`: `no study`, the instances without one.
+    pub study: Option<String>,
+    /// Patient, accession, date, as the newest instance that says it has it.
+    pub identity: Identity,
+    /// Modalities, sorted.
+    pub modalities: Vec<String>,
+    /// When its first instance was received.
+    pub first_at: String,
+    /// When something last happened to it.
+    pub last_at: String,
+    /// The sum.
+    pub account: Account,
+    /// Receptions of instances that had been received before; counted apart from the sum.
+    pub repeats: u64,
+    /// Bytes of the data sets received, repeats included.
+    pub bytes: u64,
+    /// Largest Number of Study Related Instances (0020,1208) in the instances: a hint.
+    pub declared: Option<u32>,
+    /// Storage classes refused on the associations that carried the study.
+    pub refused: Vec<RefusedClass>,
+    /// The account in words.
+    pub words: String,
+}
+
+/// One study with its instances.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudyDetail {
+    /// The account.
+    pub summary: StudyView,
+    /// Its deliveries in order of reception, as many as were asked for.
+    pub instances: Vec<DeliveryView>,
+    /// Instances that were answered with a failure, as many as were asked for.
+    pub refused_instances: Vec<RefusalView>,
+    /// The associations that carried it, as many as were asked for.
+    pub associations: Vec<AssociationView>,
+}
+
+/// One delivery: one instance on its way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeliveryView {
+    /// Its id.
+    pub delivery: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// As in [`StudyView::route`].
+    pub route: String,
+    /// As in [`StudyView::source`].
+    pub source: String,
+    /// As in [`StudyView::to`].
+    pub to: String,
+    /// The association it came on, or `send`; `None` when incoming.
+    pub origin: Option<String>,
+    /// Study Instance UID.
+    pub study: Option<String>,
+    /// Series Instance UID.
+    pub series: Option<String>,
+    /// Modality.
+    pub modality: Option<String>,
+    /// SOP class UID.
+    pub sop_class: String,
+    /// Its name, or the UID.
+    pub class_name: String,
+    /// SOP instance UID.
+    pub sop_instance: String,
+    /// Transfer syntax UID.
+    pub transfer_syntax: String,
+    /// Bytes of the data set.
+    pub length: u64,
+    /// SHA-256 of the data set.
+    pub sha256: String,
+    /// Where it stands.
+    pub state: State,
+    /// Whether the instance had been received before.
+    pub repeat: bool,
+    /// When it was in custody here.
+    pub received_at: String,
+    /// When the far edge had it on disk.
+    pub custody_at: Option<String>,
+    /// The far edge that said so.
+    pub custody_by: Option<String>,
+    /// Times the destination was tried without an end.
+    pub attempts: u32,
+    /// When it will be tried again.
+    pub retry_at: Option<String>,
+    /// The last status, four hexadecimal digits.
+    pub status: Option<String>,
+    /// When the destination answered at last.
+    pub outcome_at: Option<String>,
+    /// Whether that answer was a warning.
+    pub warning: bool,
+    /// Whether the SHA-256 of what was sent is that of what was received; `None`: no outcome yet.
+    pub identical: Option<bool>,
+    /// The last reason: why it is tried again, held, failed or discarded, and by whom.
+    pub reason: Option<String>,
+}
+
+/// An open delivery of an instance, for deciding what a repeat is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpenDelivery {
+    /// Its id.
+    pub delivery: String,
+    /// In flight or held.
+    pub state: State,
+    /// SHA-256 of the data set.
+    pub sha256: String,
+    /// Transfer syntax UID.
+    pub transfer_syntax: String,
+    /// Whether the far edge has it already.
+    pub in_far_custody: bool,
+}
+
+/// An instance that was answered with a failure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusalView {
+    /// The association, or `send`.
+    pub origin: String,
+    /// Called AE title.
+    pub route: String,
+    /// Name of the source.
+    pub source: String,
+    /// SOP class UID.
+    pub sop_class: String,
+    /// Its name, or the UID.
+    pub class_name: String,
+    /// SOP instance UID.
+    pub sop_instance: String,
+    /// Study Instance UID.
+    pub study: Option<String>,
+    /// The status, four hexadecimal digits.
+    pub status: String,
+    /// The rule, or other reason.
+    pub rule: String,
+    /// When.
+    pub at: String,
+}
+
+/// One association.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AssociationView {
+    /// Its id.
+    pub association: String,
+    /// Name of the source.
+    pub source: String,
+    /// Calling AE title.
+    pub calling: String,
+    /// Called AE title.
+    pub called: String,
+    /// Address.
+    pub peer: String,
+    /// When it was accepted.
+    pub opened_at: String,
+    /// When it ended; `None`: it is open, or was when this edge stopped.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    pub ended: Option<String>,
+    /// Presentation contexts proposed.
+    pub contexts: u32,
+    /// Of these accepted.
+    pub accepted: u32,
+    /// Storage classes of which nothing was accepted.
+    pub refused: Vec<RefusedClass>,
+    /// Deliveries that came on it.
+    pub instances: u64,
+    /// Times it used a presentation context that was refused.
+    pub refused_context_used: u32,
+}
