@@ -253,13 +253,34 @@ impl Engine {
         }
     }
 
+    /// The rule that decides. Implicit VR Little Endian is never refused for a class that is accepted in any other syntax
+    /// (PS3.5 §10.1): there the rule that accepts it decides.
     fn first(&self, query: &Query<'_>) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(query))
+        let first = self.rules.iter().find(|rule| rule.matches(query));
+        let is_refused = first.is_none_or(|rule| rule.outcome == Outcome::RefuseContext);
+        if is_refused && query.syntax.as_str() == IMPLICIT_VR_LE {
+            return self.accepting_in_some_syntax(query).or(first);
+        }
+        first
+    }
+
+    /// The first rule that accepts the class in some syntax; those behind a refusal in all syntaxes are never asked.
+    fn accepting_in_some_syntax(&self, query: &Query<'_>) -> Option<&Rule> {
+        let mut rules = self.rules.iter().filter(|rule| rule.matches_in_some_syntax(query));
+        let decisive = rules.find(|rule| rule.outcome != Outcome::RefuseContext || rule.syntaxes.is_empty())?;
+        (decisive.outcome != Outcome::RefuseContext).then_some(decisive)
     }
 
     /// What becomes of an instance once its header is scanned: asked again on each of the three classes that name it.
     #[must_use]
     pub fn decide_header(&self, facts: &InstanceFacts<'_>) -> InstanceDecision {
+        self.decide_header_said(facts, &[])
+    }
+
+    /// The same on an association whose proposal said of its classes what service they are (`common_extended`). Without
+    /// it a class of a vendor's own that was accepted as storage would be refused as private here.
+    #[must_use]
+    pub fn decide_header_said(&self, facts: &InstanceFacts<'_>, said: &[CommonExtended]) -> InstanceDecision {
         let names = [
             Some(facts.context_class.as_str()),
             Some(facts.command_class.as_str()),
@@ -267,7 +288,7 @@ impl Engine {
         ];
         let (mut held, mut accepted) = (None, None);
         for uid in names.into_iter().flatten() {
-            let class = sop_class::classify(uid, &NOTHING_SAID);
+            let class = sop_class::classify(uid, said);
             let (calling, called, syntax) = (facts.calling, facts.called, facts.transfer_syntax);
             let Some(rule) = self.first(&Query {
                 calling,
@@ -306,8 +327,6 @@ impl Engine {
         decided
     }
 }
-
-const NOTHING_SAID: [CommonExtended; 0] = [];
 
 /// Implicit VR Little Endian, for questions about a class whatever its syntax.
 fn implicit_vr_le() -> &'static TransferSyntaxUid {

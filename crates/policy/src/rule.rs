@@ -4,6 +4,7 @@ use std::fmt;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::sop_class::{self, Class, Group};
+use packhorse_dicom::transfer_syntax::{self, Kind};
 use packhorse_dicom::uid::TransferSyntaxUid;
 use packhorse_ids::Priority;
 
@@ -190,6 +191,13 @@ impl Rule {
                 None
             }
         };
+        let classes = errors.take_all(&format!("{path}.class"), &raw.class, ClassPattern::parse);
+        let is_refusal = outcome.is_none_or(|outcome| outcome == Outcome::RefuseContext);
+        let service = raw.class.iter().position(|class| *class == Group::Service.to_string());
+        if let Some(place) = service.filter(|_| !is_refusal) {
+            let problem = "other services are not carried: \"service\" can only be refused with refuse-context";
+            errors.add(format!("{path}.class[{}]", place + 1), problem);
+        }
         Some(Self {
             name: RuleName {
                 number,
@@ -197,7 +205,7 @@ impl Rule {
             },
             sources: errors.take_all(&format!("{path}.source"), &raw.source, TitlePattern::parse),
             routes: errors.take_all(&format!("{path}.route"), &raw.route, |text| AeTitle::try_from(text)),
-            classes: errors.take_all(&format!("{path}.class"), &raw.class, ClassPattern::parse),
+            classes,
             syntaxes: errors.take_all(&format!("{path}.transfer_syntax"), &raw.transfer_syntax, route::syntax),
             outcome: outcome?,
             priority: priority?,
@@ -210,17 +218,36 @@ impl Rule {
     }
 
     pub(crate) fn matches(&self, query: &Query<'_>) -> bool {
+        self.matches_in_some_syntax(query) && self.matches_syntax(query.syntax)
+    }
+
+    /// Whether the rule is for this caller, route and class, in whichever syntax. Without a list of classes it is for
+    /// every storage class: other services are not carried, so only a rule that names them speaks of them.
+    pub(crate) fn matches_in_some_syntax(&self, query: &Query<'_>) -> bool {
         let any = |empty: bool, some: bool| empty || some;
+        let is_storage = query.class.group != Group::Service;
         any(
             self.sources.is_empty(),
             self.sources.iter().any(|pattern| pattern.matches(query.calling)),
         ) && any(self.routes.is_empty(), self.routes.contains(query.called))
             && any(
-                self.classes.is_empty(),
+                self.classes.is_empty() && is_storage,
                 self.classes.iter().any(|class| class.matches(query.uid, &query.class)),
             )
-            && any(self.syntaxes.is_empty(), self.syntaxes.contains(query.syntax))
     }
+
+    /// Without a list of syntaxes a rule is for all of them, but accepts only those that carry a data set.
+    fn matches_syntax(&self, syntax: &TransferSyntaxUid) -> bool {
+        if self.syntaxes.is_empty() {
+            return self.outcome == Outcome::RefuseContext || carries_a_data_set(syntax);
+        }
+        self.syntaxes.contains(syntax)
+    }
+}
+
+/// Not so: syntaxes that only refer to pixels elsewhere, and those that are no data set at all.
+fn carries_a_data_set(syntax: &TransferSyntaxUid) -> bool {
+    transfer_syntax::by_uid(syntax.as_str()).is_none_or(|known| known.kind != Kind::Refused)
 }
 
 /// What is asked of the rules: may this class come in this syntax from this caller on this route?
