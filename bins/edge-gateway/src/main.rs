@@ -1,2 +1,17 @@
-//! Placeholder until this binary's first commit.
-fn main() {}
+//! `edge-gateway`: the DICOM node on a site's LAN. Everything is in `packhorse_edge`; this only reads arguments.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use packhorse_edge::{Cli, run, told};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            packhorse_daemon::output::error_line(&told(&error));
+            error.failure().code()
+        }
+    }
+}

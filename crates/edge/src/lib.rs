@@ -1,1 +1,28 @@
-//! Placeholder until this crate's first commit.
+//! The edge gateway: takes instances from the source PACS into custody, and delivers what other sites send to the target
+//! PACS.
+//!
+//! - [`Config`]: `edge.toml`; all its errors at once.
+//! - [`Gateway`]: build (addresses are known), spawn, finish.
+//! - [`commands`]: what the command line does.
+//!
+//! Inside: `ingest` (association, policy, header scan, envelope, commit), `place` (where what arrives belongs), `deliver`
+//! (one task for each destination), `messages` (announcements and receipts between edges), `ledger` (facts into the
+//! projection).
+
+mod admin;
+pub mod commands;
+pub mod config;
+mod deliver;
+mod directory;
+mod gateway;
+mod ingest;
+mod ledger;
+mod link;
+mod messages;
+mod place;
+mod shared;
+
+pub use commands::{Cli, Command, CommandError, run, told};
+pub use config::Config;
+pub use directory::DirectoryError;
+pub use gateway::{Gateway, Running, StartError};

@@ -1,0 +1,226 @@
+//! What the command line does.
+
+mod args;
+mod print;
+mod send;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use packhorse_daemon::admin::{self, AdminError, AskError};
+use packhorse_daemon::exit::{Failure, chain};
+use packhorse_daemon::logging::{self, LogFormat};
+use packhorse_daemon::{output, shutdown_signal};
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_identity::{IdentityError, InvalidToken, Joining, KeyError, SigningKey, Token};
+use packhorse_ids::{Clock as _, SiteName, SystemClock};
+use packhorse_transport::{ALPN_ENROLL, EndpointError};
+use serde_json::{Value, json};
+
+pub use args::{Cli, Command, Output, Send, Studies};
+pub(crate) use print::sheet;
+
+use crate::admin::Door;
+use crate::config;
+use crate::gateway::{self, Gateway, IDENTITY_FOLDER, StartError};
+use crate::link;
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The gateway cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The join token.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The signing key.
+    #[error("the signing key cannot be made")]
+    Key(#[from] KeyError),
+    /// The socket to the relay.
+    #[error("no socket for the relay")]
+    Link(#[from] EndpointError),
+    /// The relay does not answer as it should.
+    #[error("the relay could not be asked: {_0}")]
+    Relay(String),
+    /// The daemon said no, or does not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// What was asked for cannot be.
+    #[error("{_0}")]
+    No(String),
+    /// A file cannot be read or written, or a signal not had.
+    #[error("the system refuses")]
+    Io(#[from] std::io::Error),
+    /// The spool went out of order while serving.
+    #[error("the spool is out of order since a write failed; nothing acknowledged is lost, start again")]
+    Poisoned,
+}
+
+impl From<AdminError> for CommandError {
+    fn from(error: AdminError) -> Self {
+        Self::Ask(AskError::Refused(error))
+    }
+}
+
+impl CommandError {
+    /// For the exit code.
+    #[must_use]
+    pub const fn failure(&self) -> Failure {
+        match self {
+            Self::Start(StartError::Config(_)) => Failure::Config,
+            Self::Token(_) => Failure::Usage,
+            Self::Identity(_) | Self::No(_) | Self::Ask(AskError::Refused(_)) => Failure::No,
+            Self::Relay(_)
+            | Self::Link(_)
+            | Self::Ask(_)
+            | Self::Start(StartError::Lock(_) | StartError::Listen { .. } | StartError::Identity(_)) => {
+                Failure::Unavailable
+            }
+            Self::Start(_) | Self::Key(_) | Self::Io(_) | Self::Poisoned => Failure::Disk,
+        }
+    }
+}
+
+/// An error as it is told on standard error.
+#[must_use]
+pub fn told(error: &CommandError) -> String {
+    format!("edge-gateway: {}", chain(error))
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn run(cli: Cli) -> Result<(), CommandError> {
+    let dir = cli.dir.as_path();
+    match cli.command {
+        Command::Join { token } => join(dir, &token).await,
+        Command::Run { log_json } => serve(dir, if log_json { LogFormat::Json } else { LogFormat::Text }).await,
+        Command::Accept { site, destination } => accept(dir, &site, &destination).await,
+        Command::Send(what) => send::run(dir, &what).await,
+        Command::Studies(which) => {
+            let args = json!({ "patient": which.patient, "accession": which.accession, "limit": which.limit });
+            show(dir, "studies", args, which.output, print::studies).await
+        }
+        Command::Status(output) => show(dir, "status", Value::Null, output, print::status).await,
+        Command::Routes(output) => show(dir, "routes", Value::Null, output, print::routes).await,
+        Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
+        Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
+        Command::Retry { deliveries } => {
+            let answer = ask(dir, "retry", json!({ "deliveries": deliveries })).await?;
+            output::line(&format!(
+                "{} to be tried again",
+                answer.get("reopened").and_then(Value::as_u64).unwrap_or(0)
+            ));
+            Ok(())
+        }
+        Command::Sheet { route } => {
+            let answer = ask(dir, "sheet", json!({ "route": route.as_str() })).await?;
+            output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+/// Asks the daemon; when none runs, opens the folder under its lock and answers from there.
+async fn ask(dir: &Path, command: &str, args: Value) -> Result<Value, CommandError> {
+    match admin::ask(dir, command, args.clone()).await {
+        Err(AskError::NoDaemon(_)) => {
+            let (shared, _, lock) = gateway::open(dir).await?;
+            let answer = Door {
+                shared: Arc::clone(&shared),
+            }
+            .answer(command, &args)
+            .await;
+            drop(lock);
+            Ok(answer?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+async fn show(
+    dir: &Path,
+    command: &str,
+    args: Value,
+    output: Output,
+    print: impl Fn(&Value) -> String,
+) -> Result<(), CommandError> {
+    let answer = ask(dir, command, args).await?;
+    output::line(&if output.json {
+        answer.to_string()
+    } else {
+        print(&answer)
+    });
+    Ok(())
+}
+
+async fn serve(dir: &Path, format: LogFormat) -> Result<(), CommandError> {
+    logging::start(format);
+    let gateway = Gateway::build(dir).await?;
+    let ready = gateway.ready();
+    let running = gateway.spawn();
+    output::line(&format!("ready {ready}"));
+    let poisoned = tokio::select! {
+        signal = shutdown_signal() => signal.map(|()| false)?,
+        () = running.failed() => true,
+    };
+    if !running.finish().await {
+        tracing::warn!("not everything had ended within the grace time; what was under way comes again");
+    }
+    if poisoned { Err(CommandError::Poisoned) } else { Ok(()) }
+}
+
+async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
+    let token: Token = token.parse()?;
+    let addresses = token.addresses.clone();
+    let folder = dir.join(IDENTITY_FOLDER);
+    std::fs::create_dir_all(dir)?;
+    let joining = Joining::begin(token, &folder, SystemClock.now())?;
+    let tls = joining.client_config(&[ALPN_ENROLL])?;
+    let endpoint = gateway::client_endpoint()?;
+    let mut asked = Err("the token names no address".to_owned());
+    for address in &addresses {
+        let name = link::host_of(address).to_owned();
+        let request = |exporter: &[u8; 32]| joining.request(exporter);
+        asked = link::exchange(&endpoint, address, &name, Arc::clone(&tls), request).await;
+        if asked.is_ok() {
+            break;
+        }
+    }
+    let identity = joining.complete(&asked.map_err(CommandError::Relay)?, SystemClock.now())?;
+    let signing = SigningKey::open_or_create(&folder)?;
+    let configuration = dir.join(config::FILE_NAME);
+    let is_new = !configuration.exists();
+    if is_new {
+        std::fs::write(&configuration, config::EXAMPLE)?;
+    }
+    output::line(&format!(
+        "{} has joined the relay at {}.",
+        identity.site(),
+        addresses.join(", ")
+    ));
+    output::line(&format!(
+        "Fingerprint of its signing key: {}",
+        signing.verifying_key().fingerprint()
+    ));
+    let edit = if is_new { "Now edit" } else { "Its configuration is" };
+    output::line(&format!("{edit} {}, then:", configuration.display()));
+    output::line(&format!("  edge-gateway run --dir {}", dir.display()));
+    Ok(())
+}
+
+async fn accept(dir: &Path, site: &SiteName, destination: &AeTitle) -> Result<(), CommandError> {
+    let args = json!({ "site": site.as_str(), "destination": destination.as_str() });
+    let changed = match admin::ask(dir, "accept", args).await {
+        Err(AskError::NoDaemon(_)) => config::accept(dir, site, destination).map_err(CommandError::No)?,
+        answer => answer?.get("changed").and_then(Value::as_bool).unwrap_or(false),
+    };
+    let word = if changed { "may send" } else { "could send already" };
+    output::line(&format!("{site} {word} to {destination}"));
+    Ok(())
+}

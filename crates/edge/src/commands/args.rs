@@ -1,0 +1,113 @@
+//! The command line of `edge-gateway`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_ids::SiteName;
+
+/// Carries DICOM studies between this site's PACS and others, through a relay.
+#[derive(Debug, Parser)]
+#[command(name = "edge-gateway", version, max_term_width = 100)]
+pub struct Cli {
+    /// The gateway's folder: configuration, identity, spool, ledger.
+    #[arg(long, global = true, env = "PACKHORSE_DIR", default_value = "/var/lib/packhorse")]
+    pub dir: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `edge-gateway` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join a relay with the token that `relay invite` printed: makes keys, gets a certificate, writes edge.toml.
+    Join {
+        /// The one-use token.
+        token: String,
+    },
+    /// Serve until SIGTERM or SIGINT. Ready when it prints one line: `ready {...}`.
+    Run {
+        /// Log as JSON lines.
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Consent: let a site send to one of our destinations. Written to edge.toml (comments kept) and in force at once.
+    Accept {
+        /// The site that may send.
+        site: SiteName,
+        /// AE title of our destination.
+        #[arg(long = "for", value_name = "AE")]
+        destination: AeTitle,
+    },
+    /// Send files and folders, through the same policy, ledger and spool as a C-STORE.
+    Send(Send),
+    /// The accounts of the studies, newest first.
+    Studies(Studies),
+    /// Link, queues, destinations, and what needs a hand.
+    Status(Output),
+    /// The AE titles we answer as, and where they lead.
+    Routes(Output),
+    /// What the two PACS teams and the firewall team have to enter, for one route.
+    Sheet {
+        /// The route: its called AE title.
+        route: AeTitle,
+    },
+    /// One study: its account, its instances, and what was refused.
+    Study {
+        /// Study Instance UID.
+        uid: String,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Instances that were given up, with the destination's answer.
+    Failed(Output),
+    /// Try failed or held instances again.
+    Retry {
+        /// Delivery ids, as `failed` prints them; all failed ones when none is given.
+        deliveries: Vec<String>,
+    },
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to send, and to whom.
+#[derive(Clone, Debug, Args)]
+pub struct Send {
+    /// DICOM files, or folders of them.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// A route's called AE title.
+    #[arg(long, value_name = "AE")]
+    pub to: AeTitle,
+    /// No progress bar.
+    #[arg(long)]
+    pub quiet: bool,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Which studies to show.
+#[derive(Clone, Debug, Args)]
+pub struct Studies {
+    /// Patient ID.
+    #[arg(long)]
+    pub patient: Option<String>,
+    /// Accession number.
+    #[arg(long)]
+    pub accession: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// How to print them.
+    #[command(flatten)]
+    pub output: Output,
+}

@@ -1,0 +1,204 @@
+//! Answers as people read them.
+
+use packhorse_policy::Route;
+use serde_json::Value;
+
+use crate::shared::Shared;
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn rows<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn joined(lines: Vec<String>, nothing: &str) -> String {
+    if lines.is_empty() {
+        nothing.to_owned()
+    } else {
+        lines.join("\n")
+    }
+}
+
+pub(super) fn status(answer: &Value) -> String {
+    let link = answer.get("link").unwrap_or(&Value::Null);
+    let mut lines = vec![format!(
+        "{} ({}), since {}",
+        text(answer, "site"),
+        text(answer, "build"),
+        text(answer, "started")
+    )];
+    let why = text(link, "why");
+    let tail = if why.is_empty() {
+        text(link, "path").to_owned()
+    } else {
+        why.to_owned()
+    };
+    lines.push(format!(
+        "link {} since {}  {tail}",
+        text(link, "state"),
+        text(link, "since")
+    ));
+    lines.push(format!(
+        "{} to the relay, {} await the far site's custody, {} held, {} failed, {} associations open",
+        number(answer, "to_relay"),
+        number(answer, "awaiting_custody"),
+        number(answer, "held"),
+        number(answer, "failed"),
+        number(answer, "associations"),
+    ));
+    for destination in rows(answer, "destinations") {
+        let health = destination.get("health").unwrap_or(&Value::Null);
+        lines.push(format!(
+            "{} at {}: {}, {} waiting, {} failed, {} held",
+            text(destination, "ae_title"),
+            text(destination, "address"),
+            text(health, "state"),
+            number(destination, "waiting"),
+            number(destination, "failed"),
+            number(destination, "held"),
+        ));
+        if !text(health, "why").is_empty() {
+            let (why, since, next) = (text(health, "why"), text(health, "since"), text(health, "next"));
+            lines.push(format!("    since {since}: {why}; next try {next}"));
+        }
+    }
+    lines.join("\n")
+}
+
+pub(super) fn routes(answer: &Value) -> String {
+    let line = |route: &Value| {
+        format!(
+            "{:<16} -> {:<32} {}",
+            text(route, "called_ae_title"),
+            text(route, "to"),
+            text(route, "standing")
+        )
+    };
+    joined(rows(answer, "routes").map(line).collect(), "no [[route]] in edge.toml")
+}
+
+fn study_lines(study: &Value) -> Vec<String> {
+    let identity = study.get("identity").unwrap_or(&Value::Null);
+    let uid = match text(study, "study") {
+        "" => "no study",
+        uid => uid,
+    };
+    vec![
+        format!(
+            "{}  {} {} {}  {}",
+            text(study, "last_at"),
+            text(identity, "patient_id"),
+            text(identity, "patient_name"),
+            text(identity, "accession_number"),
+            uid
+        ),
+        format!(
+            "    {} from {} to {}",
+            text(study, "direction"),
+            text(study, "source"),
+            text(study, "to")
+        ),
+        format!("    {}", text(study, "words")),
+    ]
+}
+
+pub(super) fn studies(answer: &Value) -> String {
+    joined(
+        rows(answer, "studies").flat_map(study_lines).collect(),
+        "no studies yet",
+    )
+}
+
+pub(super) fn study(answer: &Value) -> String {
+    let mut lines = Vec::new();
+    for detail in rows(answer, "accounts") {
+        lines.extend(study_lines(detail.get("summary").unwrap_or(&Value::Null)));
+        lines.extend(rows(detail, "instances").map(instance));
+        for refusal in rows(detail, "refused_instances") {
+            lines.push(format!(
+                "    refused {} {} {}: {}",
+                text(refusal, "status"),
+                text(refusal, "class_name"),
+                text(refusal, "sop_instance"),
+                text(refusal, "rule")
+            ));
+        }
+    }
+    joined(lines, "no such study")
+}
+
+fn instance(delivery: &Value) -> String {
+    let reason = text(delivery, "reason");
+    format!(
+        "    {:<10} {} {} {} {}",
+        text(delivery, "state"),
+        text(delivery, "status"),
+        text(delivery, "class_name"),
+        text(delivery, "sop_instance"),
+        reason
+    )
+}
+
+pub(super) fn failed(answer: &Value) -> String {
+    let line = |delivery: &Value| {
+        let id = text(delivery, "delivery");
+        format!("{id}  to {}\n{}", text(delivery, "to"), instance(delivery))
+    };
+    joined(rows(answer, "failed").map(line).collect(), "nothing has failed")
+}
+
+/// What the two PACS teams and the firewall team have to enter for a route.
+pub(crate) fn sheet(shared: &Shared, route: &Route) -> String {
+    let listeners: Vec<_> = shared
+        .config
+        .listeners
+        .iter()
+        .filter(|listener| route.listener.as_deref().is_none_or(|bound| bound == listener.name))
+        .map(|listener| listener.address.to_string())
+        .collect();
+    let refused: Vec<_> = shared
+        .config
+        .engine
+        .rules()
+        .iter()
+        .filter(|rule| rule.outcome != packhorse_policy::Outcome::Accept)
+        .map(|rule| format!("  {}: {:?}", rule.name, rule.outcome))
+        .collect();
+    format!(
+        "ROUTE {called}: from {site} to {to_ae} at {to_site}\n\
+         \n\
+         For the PACS team at {site} (the sender)\n\
+         Called AE title       {called}\n\
+         Address               {address}\n\
+         Protocol              DICOM C-STORE and C-ECHO, TCP\n\
+         SOP classes           all storage classes of the standard, retired ones too; refused:\n{refused}\n\
+         Transfer syntaxes     any; data sets arrive byte for byte\n\
+         Time-outs             60 s or more for the answer to a C-STORE\n\
+         Storage commitment    off: this version does not give it\n\
+         A refused class       most senders abort the association at the first object of it; DCMTK goes on with -nh,\n\
+         \x20                     Orthanc with Permissive\n\
+         \n\
+         For the PACS team at {to_site} (the receiver)\n\
+         Its AE title          {to_ae}, as published there\n\
+         Calling AE title      calling_ae_title of [[destination]] {to_ae} in edge.toml there\n\
+         Identifiers           arrive as they were: keep Patient ID domains of {site} apart\n\
+         Duplicates            an instance may come again when its answer was lost\n\
+         \n\
+         For the firewall team at both sites\n\
+         Outbound              UDP to the relay, {relay}\n\
+         Inbound               nothing\n",
+        called = route.called_ae_title,
+        site = shared.site,
+        to_ae = route.to_ae_title,
+        to_site = route.to_site,
+        address = listeners.join(", "),
+        refused = refused.join("\n"),
+        relay = shared.config.relay.as_deref().unwrap_or("as in the join token"),
+    )
+}

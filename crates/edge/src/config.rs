@@ -1,0 +1,479 @@
+//! `edge.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use packhorse_association::AcceptorConfig;
+use packhorse_daemon::config::{ConfigError, ConfigProblem, load};
+use packhorse_daemon::{ByteSize, Span};
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_ids::SiteName;
+use packhorse_ledger::IdentityLevel;
+use packhorse_policy::Engine;
+use packhorse_policy::config::{RawRoute, RawRule, RawSource};
+use serde::Deserialize;
+
+/// Name of the configuration file in the edge's folder.
+pub const FILE_NAME: &str = "edge.toml";
+/// Title under which `edge-gateway send` asks policy, unless configured.
+const SEND_AE_TITLE: &str = "PACKHORSE_SEND";
+
+/// The commented file that `edge-gateway join` writes.
+pub const EXAMPLE: &str = include_str!("edge.example.toml");
+
+/// `edge.toml` as it stands. Every table may be absent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawConfig {
+    listener: Vec<RawListener>,
+    source: Vec<RawSource>,
+    destination: Vec<RawDestination>,
+    route: Vec<RawRoute>,
+    rule: Vec<RawRule>,
+    spool: RawSpool,
+    delivery: RawDelivery,
+    limits: RawLimits,
+    link: RawLink,
+    send_ae_title: Option<String>,
+    ledger_identity: Option<String>,
+    grace: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct RawListener {
+    name: String,
+    address: SocketAddr,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDestination {
+    ae_title: String,
+    address: String,
+    calling_ae_title: String,
+    accept_from: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawSpool {
+    slab: Option<ByteSize>,
+    reserve: Option<ByteSize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawDelivery {
+    retry_min: Option<Span>,
+    retry_max: Option<Span>,
+    tries: Option<u32>,
+    try_again: Option<Span>,
+    paused_again: Option<Span>,
+    idle: Option<Span>,
+    answer: Option<Span>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawLimits {
+    associations: Option<usize>,
+    associations_per_peer: Option<usize>,
+    artim: Option<Span>,
+    idle: Option<Span>,
+    dimse: Option<Span>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawLink {
+    relay: Option<String>,
+}
+
+/// Where we listen for associations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, for routes that are bound to one.
+    pub name: String,
+    /// Its address; port 0 is any free one.
+    pub address: SocketAddr,
+}
+
+/// A PACS we deliver to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Its AE title, under which other sites know it.
+    pub ae_title: AeTitle,
+    /// `host:port`.
+    pub address: String,
+    /// The title that this PACS knows us by.
+    pub calling_ae_title: AeTitle,
+    /// Sites that may send to it.
+    pub accept_from: Vec<SiteName>,
+}
+
+/// How deliveries to PACS are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryTimes {
+    /// Pause after the first failure of a destination. Default 1 s.
+    pub retry_min: Duration,
+    /// Longest pause. Default 5 min.
+    pub retry_max: Duration,
+    /// Tries of one instance that the PACS answers with a failure which may pass. Default 3.
+    pub tries: u32,
+    /// Between those tries. Default 20 min.
+    pub try_again: Duration,
+    /// How often a paused destination is tried again. Default 1 min.
+    pub paused_again: Duration,
+    /// How long an association is kept for the next instance. Default 10 s, at most 1 min.
+    pub idle: Duration,
+    /// How long a PACS may take to answer a C-STORE. Default 5 min.
+    pub answer: Duration,
+}
+
+/// The configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where we listen.
+    pub listeners: Vec<Listener>,
+    /// Whom we deliver to.
+    pub destinations: Vec<Destination>,
+    /// Sources, routes and rules.
+    pub engine: Engine,
+    /// Bytes of a slab.
+    pub slab: u64,
+    /// Bytes of the disk that are never used.
+    pub reserve: u64,
+    /// How deliveries are tried.
+    pub delivery: DeliveryTimes,
+    /// Associations in all.
+    pub associations: usize,
+    /// Associations from one address.
+    pub associations_per_peer: usize,
+    /// Timers of incoming associations.
+    pub acceptor: AcceptorConfig,
+    /// `host:port` of the relay, instead of what the identity says.
+    pub relay: Option<String>,
+    /// Title under which `edge-gateway send` asks policy.
+    pub send_ae_title: AeTitle,
+    /// What the ledger keeps of a patient.
+    pub ledger_identity: IdentityLevel,
+    /// How long a shutdown waits for what is under way.
+    pub grace: Duration,
+}
+
+impl Config {
+    /// Reads `edge.toml` in `folder`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its path.
+    pub fn load(folder: &Path) -> Result<Self, ConfigError> {
+        let path = folder.join(FILE_NAME);
+        let raw: RawConfig = load(&path)?;
+        Self::check(&raw).map_err(|problems| ConfigError::Wrong { path, problems })
+    }
+
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(raw: &RawConfig) -> Result<Self, Vec<ConfigProblem>> {
+        let mut problems = Problems::default();
+        let engine = Engine::new(&raw.source, &raw.route, &raw.rule);
+        let engine = engine.map_err(|errors| {
+            let same = |error: packhorse_policy::ConfigError| ConfigProblem {
+                path: error.path,
+                problem: error.problem,
+            };
+            problems.0.extend(errors.into_iter().map(same));
+        });
+        let listeners = listeners(&raw.listener, &mut problems);
+        for (route, number) in raw.route.iter().zip(1..) {
+            let unknown = route
+                .listener
+                .as_ref()
+                .filter(|name| listeners.iter().all(|other| other.name != **name));
+            if let Some(name) = unknown {
+                problems.add(
+                    format!("route[{number}].listener"),
+                    format!("there is no [[listener]] named \"{name}\""),
+                );
+            }
+        }
+        let destinations = destinations(&raw.destination, &mut problems);
+        let (delivery, acceptor) = (times(&raw.delivery, &mut problems), acceptor(&raw.limits));
+        let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
+        let send_ae_title = problems.take("send_ae_title".to_owned(), AeTitle::try_from(send));
+        let ledger_identity = match raw.ledger_identity.as_deref() {
+            None | Some("full") => IdentityLevel::Full,
+            Some("accession") => IdentityLevel::Accession,
+            Some("none") => IdentityLevel::None,
+            Some(other) => {
+                problems.add(
+                    "ledger_identity".to_owned(),
+                    format!("{other:?} is none of full, accession, none"),
+                );
+                IdentityLevel::Full
+            }
+        };
+        let slab = raw.spool.slab.map_or(64 << 20, |size| size.0);
+        if slab < 64 << 10 {
+            problems.add("spool.slab".to_owned(), "a slab has at least 64KiB".to_owned());
+        }
+        let (Ok(engine), Some(send_ae_title), true) = (engine, send_ae_title, problems.0.is_empty()) else {
+            return Err(problems.0);
+        };
+        Ok(Self {
+            listeners,
+            destinations,
+            engine,
+            slab,
+            reserve: raw.spool.reserve.map_or(256 << 20, |size| size.0),
+            delivery,
+            associations: raw.limits.associations.unwrap_or(200),
+            associations_per_peer: raw.limits.associations_per_peer.unwrap_or(50),
+            acceptor,
+            relay: raw.link.relay.clone(),
+            send_ae_title,
+            ledger_identity,
+            grace: raw.grace.map_or(Duration::from_secs(10), |span| span.0),
+        })
+    }
+
+    /// The destination with this title.
+    #[must_use]
+    pub fn destination(&self, ae_title: &AeTitle) -> Option<&Destination> {
+        self.destinations
+            .iter()
+            .find(|destination| destination.ae_title == *ae_title)
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<ConfigProblem>);
+
+impl Problems {
+    fn add(&mut self, path: String, problem: String) {
+        self.0.push(ConfigProblem { path, problem });
+    }
+
+    fn take<T, E: std::fmt::Display>(&mut self, path: String, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(path, error.to_string())).ok()
+    }
+}
+
+fn listeners(raw: &[RawListener], problems: &mut Problems) -> Vec<Listener> {
+    let mut all: Vec<Listener> = Vec::new();
+    for (listener, number) in raw.iter().zip(1..) {
+        if all.iter().any(|other| other.name == listener.name) {
+            problems.add(
+                format!("listener[{number}].name"),
+                format!("\"{}\" is taken already", listener.name),
+            );
+        }
+        all.push(Listener {
+            name: listener.name.clone(),
+            address: listener.address,
+        });
+    }
+    all
+}
+
+fn destinations(raw: &[RawDestination], problems: &mut Problems) -> Vec<Destination> {
+    let mut all: Vec<Destination> = Vec::new();
+    for (destination, number) in raw.iter().zip(1..) {
+        let path = |key: &str| format!("destination[{number}].{key}");
+        let ae_title = problems.take(path("ae_title"), AeTitle::try_from(destination.ae_title.as_str()));
+        let calling = problems.take(
+            path("calling_ae_title"),
+            AeTitle::try_from(destination.calling_ae_title.as_str()),
+        );
+        if !is_host_port(&destination.address) {
+            let problem = format!("{:?} is no \"host:port\"", destination.address);
+            problems.add(path("address"), problem);
+        }
+        let sites = destination.accept_from.iter().zip(1..);
+        let accept_from = sites
+            .filter_map(|(site, at)| {
+                problems.take(
+                    format!("{}[{at}]", path("accept_from")),
+                    SiteName::try_from(site.as_str()),
+                )
+            })
+            .collect();
+        if let (Some(ae_title), Some(calling_ae_title)) = (ae_title, calling) {
+            if all.iter().any(|other| other.ae_title == ae_title) {
+                problems.add(path("ae_title"), format!("there is a destination {ae_title} already"));
+            }
+            all.push(Destination {
+                ae_title,
+                address: destination.address.clone(),
+                calling_ae_title,
+                accept_from,
+            });
+        }
+    }
+    all
+}
+
+fn is_host_port(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
+    let span = |span: Option<Span>, default: u64| span.map_or_else(|| Duration::from_secs(default), |span| span.0);
+    let idle = span(raw.idle, 10);
+    if idle > Duration::from_secs(60) {
+        problems.add(
+            "delivery.idle".to_owned(),
+            "an association is kept for a minute (60s) at most".to_owned(),
+        );
+    }
+    if raw.tries == Some(0) {
+        problems.add("delivery.tries".to_owned(), "there is at least 1 try".to_owned());
+    }
+    DeliveryTimes {
+        retry_min: span(raw.retry_min, 1),
+        retry_max: span(raw.retry_max, 300),
+        tries: raw.tries.unwrap_or(3),
+        try_again: span(raw.try_again, 1200),
+        paused_again: span(raw.paused_again, 60),
+        idle,
+        answer: span(raw.answer, 300),
+    }
+}
+
+fn acceptor(raw: &RawLimits) -> AcceptorConfig {
+    let default = AcceptorConfig::default();
+    AcceptorConfig {
+        artim: raw.artim.map_or(default.artim, |span| span.0),
+        idle: raw.idle.map_or(default.idle, |span| span.0),
+        dimse: raw.dimse.map_or(default.dimse, |span| span.0),
+        ..default
+    }
+}
+
+/// Adds `site` to `accept_from` of a destination in `edge.toml`, comments and all else kept.
+///
+/// # Errors
+/// What cannot be, in words.
+pub fn accept(folder: &Path, site: &SiteName, destination: &AeTitle) -> Result<bool, String> {
+    let path: PathBuf = folder.join(FILE_NAME);
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let mut document: toml_edit::DocumentMut = text
+        .parse()
+        .map_err(|error| format!("{} is no TOML: {error}", path.display()))?;
+    let tables = document
+        .get_mut("destination")
+        .and_then(toml_edit::Item::as_array_of_tables_mut);
+    let table = tables.and_then(|tables| {
+        tables.iter_mut().find(|table| {
+            table.get("ae_title").and_then(toml_edit::Item::as_str).map(str::trim) == Some(destination.as_str())
+        })
+    });
+    let Some(table) = table else {
+        return Err(format!(
+            "{} has no [[destination]] with ae_title = \"{destination}\"",
+            path.display()
+        ));
+    };
+    let list = table
+        .entry("accept_from")
+        .or_insert_with(|| toml_edit::Item::Value(toml_edit::Array::new().into()));
+    let Some(list) = list.as_array_mut() else {
+        return Err(format!("accept_from of {destination} in {} is no list", path.display()));
+    };
+    if list.iter().any(|known| known.as_str() == Some(site.as_str())) {
+        return Ok(false);
+    }
+    list.push(site.as_str());
+    let written = crate::directory::replace_file(&path, document.to_string().as_bytes());
+    written.map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<Config, Vec<ConfigProblem>> {
+        Config::check(&packhorse_daemon::config::parse(text)?)
+    }
+
+    #[test]
+    fn the_shipped_example_is_a_configuration() {
+        assert!(check(EXAMPLE).is_ok());
+        let uncommented: String = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = check(&uncommented).unwrap();
+        assert_eq!(
+            (
+                config.listeners.len(),
+                config.destinations.len(),
+                config.engine.routes().len()
+            ),
+            (1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_reported_at_once() {
+        let text = r#"
+            [[destination]]
+            ae_title = "P"
+            address = "nowhere"
+            calling_ae_title = ""
+            accept_from = ["Clinic A"]
+            [[route]]
+            called_ae_title = "X"
+            to = "b/P"
+            listener = "dmz"
+            [[rule]]
+            outcome = "drop"
+            [delivery]
+            idle = "5m"
+        "#;
+        let paths: Vec<_> = check(text)
+            .unwrap_err()
+            .into_iter()
+            .map(|problem| problem.path)
+            .collect();
+        let expected = [
+            "rule[1].outcome",
+            "route[1].listener",
+            "destination[1].calling_ae_title",
+            "destination[1].address",
+            "destination[1].accept_from[1]",
+            "delivery.idle",
+        ];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn consent_is_written_with_all_comments_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        std::fs::write(
+            &path,
+            "# ours\n[[destination]]\nae_title = \"P\" # the PACS\naddress = \"h:1\"\ncalling_ae_title = \"U\"\n",
+        )
+        .unwrap();
+        let (site, title) = (SiteName::try_from("clinic-a").unwrap(), AeTitle::try_from("P").unwrap());
+        assert_eq!(accept(folder.path(), &site, &title), Ok(true));
+        assert_eq!(accept(folder.path(), &site, &title), Ok(false));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("# ours") && text.contains("# the PACS"), "{text}");
+        let accepted = Config::load(folder.path()).unwrap().destinations.remove(0).accept_from;
+        assert_eq!(accepted, std::slice::from_ref(&site));
+        assert!(
+            accept(folder.path(), &site, &AeTitle::try_from("Q").unwrap())
+                .unwrap_err()
+                .contains("[[destination]]")
+        );
+    }
+}

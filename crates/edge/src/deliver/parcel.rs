@@ -1,0 +1,117 @@
+//! One instance ready to be sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packhorse_association::dimse::{self, Command};
+use packhorse_association::{CStoreRq, DataSource};
+use packhorse_daemon::exit::chain;
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use packhorse_envelope::{Reader, Trailer};
+use packhorse_spool::Entry;
+
+use crate::messages::EntryBytes;
+use crate::shared::Shared;
+
+/// An entry with what its trailer says.
+pub(crate) struct Parcel {
+    pub(crate) entry: Entry,
+    pub(crate) trailer: Trailer,
+    pub(crate) command: CStoreRq,
+    class: AbstractSyntaxUid,
+    syntax: TransferSyntaxUid,
+}
+
+impl Parcel {
+    /// Opens an entry's envelope; gives the entry back when it cannot be.
+    pub(crate) async fn open(shared: &Shared, entry: Entry) -> Result<Self, (Entry, String)> {
+        match Self::read(shared, &entry).await {
+            Ok((trailer, command, class, syntax)) => Ok(Self {
+                entry,
+                trailer,
+                command,
+                class,
+                syntax,
+            }),
+            Err(why) => Err((entry, why)),
+        }
+    }
+
+    async fn read(
+        shared: &Shared,
+        entry: &Entry,
+    ) -> Result<(Trailer, CStoreRq, AbstractSyntaxUid, TransferSyntaxUid), String> {
+        let bytes = EntryBytes {
+            spool: Arc::clone(&shared.spool),
+            body: entry.body.clone(),
+        };
+        let reader = Reader::open(bytes, entry.routing.length)
+            .await
+            .map_err(|error| chain(&error))?;
+        let trailer = reader.trailer().clone();
+        let Ok(Command::StoreRq(command)) = dimse::decode(trailer.fields.command_set.clone()) else {
+            return Err("its command set is no C-STORE-RQ".to_owned());
+        };
+        let class = command.sop_class_uid().map_err(|error| error.to_string())?;
+        let syntax = TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str());
+        let syntax = syntax.map_err(|error| error.to_string())?;
+        Ok((trailer, command, AbstractSyntaxUid::from(&class), syntax))
+    }
+
+    /// What it needs a presentation context for.
+    pub(crate) fn pair(&self) -> (AbstractSyntaxUid, TransferSyntaxUid) {
+        (self.class.clone(), self.syntax.clone())
+    }
+
+    /// Its data set. The hash is checked before the last bytes are given out.
+    pub(crate) fn data(&self, shared: &Shared) -> DataSet {
+        let bytes = EntryBytes {
+            spool: Arc::clone(&shared.spool),
+            body: self.entry.body.clone(),
+        };
+        DataSet {
+            state: State::Closed(bytes, self.entry.routing.length),
+            held: None,
+        }
+    }
+}
+
+/// A data set out of its envelope. One block is held back until the next is read, and the last until the whole is known
+/// to be what was sealed: a damaged instance never carries the last-fragment bit.
+#[derive(Debug)]
+pub(crate) struct DataSet {
+    state: State,
+    held: Option<Bytes>,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed(EntryBytes, u64),
+    Open(Box<Reader<EntryBytes>>),
+    Done,
+}
+
+impl DataSource for DataSet {
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Closed(bytes, length) => {
+                    self.state = State::Open(Box::new(Reader::open(bytes, length).await?));
+                }
+                State::Open(mut reader) => match reader.next_block().await? {
+                    Some(block) => {
+                        self.state = State::Open(reader);
+                        if let Some(before) = self.held.replace(block) {
+                            return Ok(Some(before));
+                        }
+                    }
+                    None => {
+                        reader.finish()?;
+                        return Ok(self.held.take());
+                    }
+                },
+                State::Done => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What is written down of an association.
+
+use std::net::{IpAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packhorse_association::{AssociationError, Decide};
+use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, Rejection};
+use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact};
+use packhorse_ledger::{AssociationId, Fact};
+use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
+use packhorse_spool::Index as _;
+
+use crate::directory::Standing;
+use crate::shared::{Shared, draw, fact_bytes};
+
+/// The addresses of a host name in `hosts`. Asked only for sources that are configured by name.
+fn resolve(name: &str) -> Vec<IpAddr> {
+    (name, 0)
+        .to_socket_addrs()
+        .map(|all| all.map(|address| address.ip()).collect())
+        .unwrap_or_default()
+}
+
+/// Whether the caller may send to the route it calls: known, and the far site agrees.
+pub(crate) fn admit(shared: &Shared, proposal: &Proposal) -> Result<Admission, Refused> {
+    let admission = shared.config.engine.admit(proposal, &resolve)?;
+    consent(shared, proposal)?;
+    Ok(admission)
+}
+
+/// Whether the far site has announced the route's destination and accepts from us: checked before anything is
+/// acknowledged.
+pub(crate) fn consent(shared: &Shared, proposal: &Proposal) -> Result<(), Refused> {
+    let called = &proposal.called_ae_title;
+    let refused = |why: String| Refused {
+        rejection: Rejection::CALLED_AE_TITLE_NOT_RECOGNIZED,
+        why,
+    };
+    let Some(route) = shared.config.engine.route(called, &proposal.listener) else {
+        return Err(refused(format!(
+            "nothing here answers as {called}: add a [[route]] to edge.toml"
+        )));
+    };
+    let (site, title) = (&route.to_site, &route.to_ae_title);
+    match shared.directory.standing(site, title) {
+        Standing::Accepted { .. } => Ok(()),
+        Standing::NotAnnounced => Err(refused(format!(
+            "{called} leads to {site}, which has not announced itself yet"
+        ))),
+        Standing::NoSuchDestination => Err(refused(format!(
+            "{called} leads to {title} at {site}, which has no such destination"
+        ))),
+        Standing::NotAccepted => Err(refused(format!(
+            "{called} leads to {title} at {site}, which does not accept from {0} yet: there, run `edge-gateway accept {0} --for {title}`",
+            shared.site
+        ))),
+    }
+}
+
+/// Asks policy, for an acceptor.
+pub(crate) struct EdgeDecide<'a> {
+    pub(crate) shared: &'a Shared,
+    /// There is a place for this association.
+    pub(crate) has_place: bool,
+}
+
+impl Decide for EdgeDecide<'_> {
+    fn decide(&self, proposal: &Proposal) -> Answer {
+        let (calling, called, peer) = (&proposal.calling_ae_title, &proposal.called_ae_title, proposal.peer);
+        if self.shared.draining.is_cancelled() {
+            return Answer::Reject(Rejection::TEMPORARY_CONGESTION);
+        }
+        if !self.has_place {
+            tracing::warn!(%calling, %peer, "rejected for now: too many associations (limits in edge.toml)");
+            return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
+        }
+        match admit(self.shared, proposal) {
+            Ok(_) => decide(self.shared, proposal).0,
+            Err(Refused { rejection, why }) => {
+                tracing::warn!(%calling, %called, %peer, %rejection, why, "association rejected");
+                Answer::Reject(rejection)
+            }
+        }
+    }
+}
+
+/// Policy's decision. Pure, so that its reasons can be had again.
+pub(crate) fn decide(shared: &Shared, proposal: &Proposal) -> (Answer, Vec<ContextDecision>) {
+    let decision = shared.config.engine.decide(proposal, &DestinationKnowledge::default());
+    (decision.answer, decision.contexts)
+}
+
+/// An association's facts. The opening rides with the first instance, the end with a commit of its own.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: AssociationId,
+    pub(crate) source: String,
+    shared: Arc<Shared>,
+    opening: Option<Bytes>,
+}
+
+impl Record {
+    pub(crate) fn open(shared: &Arc<Shared>, proposal: &Proposal) -> Self {
+        let id = draw::association();
+        let source = admit(shared, proposal)
+            .map(|admission| admission.source.to_string())
+            .unwrap_or_default();
+        let (_, contexts) = decide(shared, proposal);
+        let proposed = |context: &ContextDecision| {
+            let offered = proposal.contexts.iter().find(|offered| offered.id == context.id);
+            offered.map_or(0, |offered| {
+                u32::try_from(offered.transfer_syntaxes.len()).unwrap_or(u32::MAX)
+            })
+        };
+        let context = |context: &ContextDecision| ContextFact {
+            class: context.abstract_syntax.clone(),
+            syntaxes: proposed(context),
+            result: match &context.answer {
+                ContextAnswer::Accepted(_) => ContextResult::ACCEPTANCE.0,
+                ContextAnswer::Rejected(result) => result.0,
+            },
+            rule: context.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        let opened = Fact::AssociationOpened(AssociationOpened {
+            association: id,
+            source: source.clone(),
+            calling: proposal.calling_ae_title.clone(),
+            called: proposal.called_ae_title.clone(),
+            peer: proposal.peer.to_string(),
+            at: shared.clock.now(),
+            contexts: contexts.iter().map(context).collect(),
+        });
+        log(&source, proposal, &contexts);
+        Self {
+            id,
+            source,
+            shared: Arc::clone(shared),
+            opening: fact_bytes(&opened),
+        }
+    }
+
+    /// Facts that go with the next commit.
+    pub(crate) fn take_pending(&mut self) -> Vec<Bytes> {
+        self.opening.take().into_iter().collect()
+    }
+
+    /// Writes down how the association ended.
+    pub(crate) async fn close(mut self, ended: Result<(), &AssociationError>) {
+        let how = match ended {
+            Ok(()) => AssociationEnd::Released,
+            Err(AssociationError::Aborted(_)) => AssociationEnd::Aborted,
+            Err(AssociationError::TimedOut { .. }) => AssociationEnd::TimedOut,
+            Err(AssociationError::PeerMisbehaved(_) | AssociationError::Unanswered | AssociationError::Source(_)) => {
+                AssociationEnd::AbortedHere
+            }
+            Err(_) => AssociationEnd::Lost,
+        };
+        let (association, at) = (self.id, self.shared.clock.now());
+        let mut facts = self.take_pending();
+        facts.extend(fact_bytes(&Fact::AssociationEnded(AssociationEnded {
+            association,
+            how,
+            at,
+        })));
+        if let Err(error) = self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "an association is not written down"
+            );
+        }
+    }
+}
+
+fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision]) {
+    let refused = contexts
+        .iter()
+        .filter(|context| matches!(context.answer, ContextAnswer::Rejected(_)));
+    let refused: Vec<_> = refused
+        .map(|context| packhorse_dicom::sop_class::name_of(context.abstract_syntax.as_str()))
+        .collect();
+    tracing::info!(
+        source,
+        calling = %proposal.calling_ae_title,
+        called = %proposal.called_ae_title,
+        peer = %proposal.peer,
+        contexts = contexts.len(),
+        ?refused,
+        "association accepted"
+    );
+}

@@ -1,0 +1,66 @@
+//! Facts into the ledger: read from the spool in order, applied, and trimmed once nobody needs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packhorse_spool::{Index as _, StoreError};
+
+use crate::messages::receipts::Receipts;
+use crate::shared::Shared;
+
+/// Facts applied at a time.
+const BATCH: usize = 512;
+/// How long facts may wait when nothing wakes us.
+const POLL: Duration = Duration::from_secs(1);
+/// Facts that are done with are kept in the spool until so many have gathered.
+const TRIM_EVERY: u64 = 256;
+
+/// Applies what is new. Gives the number of the last fact that is in the ledger.
+pub(crate) async fn catch_up(shared: &Shared) -> Result<u64, StoreError> {
+    let Some(Ok(mut last)) = shared.ledger(|projection| projection.last()).await else {
+        tracing::error!("the ledger does not answer");
+        return Ok(0);
+    };
+    loop {
+        let facts = shared.spool.facts_after(last, BATCH).await?;
+        let Some((newest, _)) = facts.last() else {
+            return Ok(last);
+        };
+        let newest = *newest;
+        match shared.ledger(move |projection| projection.apply(facts)).await {
+            Some(Ok(_)) => last = newest,
+            Some(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot be written");
+                return Ok(last);
+            }
+            None => return Ok(last),
+        }
+    }
+}
+
+/// Keeps the ledger up to date and makes receipts of facts, until the edge stops.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let mut wakeups = shared.spool.wakeups();
+    let mut receipts = Receipts::default();
+    let mut trimmed = 0;
+    loop {
+        wakeups.mark_unchanged();
+        let applied = catch_up(&shared).await;
+        let sent = receipts.send(&shared).await;
+        match (applied, sent) {
+            (Ok(applied), Ok(sent)) => {
+                let done = applied.min(sent);
+                if done >= trimmed + TRIM_EVERY && shared.spool.trim_facts(shared.epoch, done).await.is_ok() {
+                    trimmed = done;
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "facts cannot be read now");
+            }
+        }
+        if shared.stop.is_cancelled() {
+            return;
+        }
+        shared.changed(&mut wakeups, POLL).await;
+    }
+}

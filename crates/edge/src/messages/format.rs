@@ -1,0 +1,114 @@
+//! Messages between edges: JSON inside an envelope of kind message. Version 1.
+//!
+//! ```json
+//! {"v":1,"kind":"ask"}
+//! {"v":1,"kind":"announce","at":1795525500123456,"signing_key":"MFkw…","destinations":[{"ae_title":"PACS_B","accepts":true}]}
+//! {"v":1,"kind":"receipts","batch":{…},"signature":"MEUC…"}
+//! ```
+//! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
+
+use packhorse_ledger::receipt::ReceiptBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::directory::Published;
+
+/// The version this edge writes, and the newest it reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// Bytes of a message at most: a batch of 256 receipts has about 64 KiB.
+pub(crate) const LEN_MAX: u64 = 1 << 20;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum Message {
+    /// "Announce yourself to me, now and whenever something changes."
+    Ask,
+    /// What a site publishes, as the receiver of this message may use it.
+    Announce {
+        /// When, by the sender's clock, in microseconds since 1970.
+        at: i64,
+        /// The sender's signing key (SubjectPublicKeyInfo, DER, base64).
+        signing_key: String,
+        /// Its destinations.
+        destinations: Vec<Published>,
+    },
+    /// What became of deliveries, signed.
+    Receipts {
+        /// The receipts.
+        batch: ReceiptBatch,
+        /// ECDSA P-256 with SHA-256 over the batch's canonical bytes, base64.
+        signature: String,
+    },
+}
+
+/// Why bytes are no message for this edge.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MessageError {
+    /// The other edge writes a later version.
+    #[error("a message of version {version}, this edge reads up to {VERSION}: update the edge")]
+    Newer {
+        /// Its version.
+        version: u32,
+    },
+    /// Not a message at all, or of an unknown kind.
+    #[error("not a message this edge understands")]
+    Malformed(#[source] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u32,
+    #[serde(flatten)]
+    message: &'a Message,
+}
+
+impl Message {
+    /// The message as bytes.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Written {
+            v: VERSION,
+            message: self,
+        })
+    }
+
+    /// Reads a message.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, MessageError> {
+        let Versioned { v: version } = serde_json::from_slice(bytes).map_err(MessageError::Malformed)?;
+        if version > VERSION {
+            return Err(MessageError::Newer { version });
+        }
+        serde_json::from_slice(bytes).map_err(MessageError::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_1_reads_what_it_wrote_then() {
+        let text = r#"{"v":1,"kind":"announce","at":7,"signing_key":"a2V5","destinations":[{"ae_title":"PACS_B","accepts":true}]}"#;
+        let message = Message::from_bytes(text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(message.to_bytes().unwrap()).unwrap(), text);
+        assert_eq!(Message::from_bytes(br#"{"v":1,"kind":"ask"}"#).unwrap(), Message::Ask);
+    }
+
+    #[test]
+    fn a_later_version_and_garbage_are_told_apart() {
+        assert!(matches!(
+            Message::from_bytes(br#"{"v":2,"kind":"x"}"#),
+            Err(MessageError::Newer { version: 2 })
+        ));
+        assert!(matches!(
+            Message::from_bytes(br#"{"v":1,"kind":"x"}"#),
+            Err(MessageError::Malformed(_))
+        ));
+        assert!(matches!(Message::from_bytes(b"\xff"), Err(MessageError::Malformed(_))));
+    }
+}

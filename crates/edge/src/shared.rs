@@ -1,0 +1,290 @@
+//! What every part of a running edge shares.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_envelope::{AssociatedData, seal};
+use packhorse_identity::SigningKey;
+use packhorse_ids::{Clock, DeliveryId, Epoch, Kind, PayloadId, Priority, Routing, Sequence, SiteName, WallTime};
+use packhorse_ledger::{AssociationId, Fact, Projection};
+use packhorse_spool::{Body, Custody, Index as _, NewEntry, NewState, QueueName, Spool, Store, StoreError};
+use packhorse_transport::LinkStatus;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Destination};
+use crate::directory::Directory;
+use crate::messages::Message;
+
+/// What goes to the relay.
+pub(crate) const LINK_QUEUE: &str = "link";
+/// Messages that came in.
+pub(crate) const MESSAGES_QUEUE: &str = "messages";
+
+/// Everything that the parts of an edge have in common.
+pub(crate) struct Shared {
+    pub(crate) site: SiteName,
+    pub(crate) folder: PathBuf,
+    pub(crate) config: Config,
+    /// The destinations, with the consent as it is now.
+    destinations: RwLock<Vec<Destination>>,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) epoch: Epoch,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: Directory,
+    pub(crate) signing: SigningKey,
+    projection: Arc<Mutex<Projection>>,
+    pub(crate) link: watch::Sender<LinkStatus>,
+    pub(crate) health: Mutex<HashMap<AeTitle, Health>>,
+    associations: Mutex<HashMap<IpAddr, usize>>,
+    /// No new association is taken.
+    pub(crate) draining: CancellationToken,
+    /// Everything ends.
+    pub(crate) stop: CancellationToken,
+    /// Wakes whoever announces our destinations.
+    pub(crate) announce: tokio::sync::Notify,
+    pub(crate) started: WallTime,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a destination is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It took the last instance.
+    Good { since: WallTime },
+    /// It does not take instances now; it is tried again by itself.
+    Down {
+        since: WallTime,
+        why: String,
+        next: WallTime,
+    },
+    /// It rejects us; somebody must change something. It is tried now and then.
+    Paused {
+        since: WallTime,
+        why: String,
+        next: WallTime,
+    },
+}
+
+/// What an edge is made of; see [`Shared`].
+pub(crate) struct Parts {
+    pub(crate) site: SiteName,
+    pub(crate) folder: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) epoch: Epoch,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: Directory,
+    pub(crate) signing: SigningKey,
+    pub(crate) projection: Projection,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let started = parts.clock.now();
+        Self {
+            site: parts.site,
+            folder: parts.folder,
+            destinations: RwLock::new(parts.config.destinations.clone()),
+            config: parts.config,
+            spool: parts.spool,
+            epoch: parts.epoch,
+            clock: parts.clock,
+            directory: parts.directory,
+            signing: parts.signing,
+            projection: Arc::new(Mutex::new(parts.projection)),
+            link: watch::Sender::new(LinkStatus::Connecting { since: started }),
+            health: Mutex::default(),
+            associations: Mutex::default(),
+            draining: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            announce: tokio::sync::Notify::new(),
+            started,
+        }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::<Spool>::clone(&self.spool)
+    }
+
+    /// The destinations with the consent as it is now.
+    pub(crate) fn destinations(&self) -> Vec<Destination> {
+        self.destinations.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another consent, from now on.
+    pub(crate) fn set_consent(&self, site: &SiteName, destination: &AeTitle) {
+        let mut all = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
+        let wanted = all.iter_mut().find(|known| known.ae_title == *destination);
+        if let Some(destination) = wanted.filter(|known| !known.accept_from.contains(site)) {
+            destination.accept_from.push(site.clone());
+        }
+        self.announce.notify_waiters();
+    }
+
+    /// Asks the ledger on a thread that may block.
+    pub(crate) async fn ledger<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Projection) -> T + Send + 'static,
+    ) -> Option<T> {
+        let projection = Arc::clone(&self.projection);
+        tokio::task::spawn_blocking(move || question(&mut lock(&projection)))
+            .await
+            .ok()
+    }
+
+    /// Counts an association from `peer` in, if the limits let it.
+    pub(crate) fn count_in(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let mut associations = lock(&self.associations);
+        let all: usize = associations.values().sum();
+        let here = associations.entry(peer).or_default();
+        if all >= self.config.associations || *here >= self.config.associations_per_peer {
+            return None;
+        }
+        *here += 1;
+        Some(Place {
+            shared: Arc::clone(self),
+            peer,
+        })
+    }
+
+    pub(crate) fn association_count(&self) -> usize {
+        lock(&self.associations).values().sum()
+    }
+
+    /// Puts a message for another site into the spool.
+    pub(crate) async fn send_message(&self, to: &SiteName, message: &Message) -> Result<(), StoreError> {
+        let Ok(bytes) = message.to_bytes() else { return Ok(()) };
+        let (delivery, payload) = (draw::delivery(), draw::payload());
+        let (source, destination, kind) = (self.site.clone(), to.clone(), Kind::Message);
+        let associated = AssociatedData {
+            payload,
+            source,
+            destination,
+            kind,
+        };
+        let (envelope, sealed) = seal(&associated, &bytes);
+        let routing = Routing {
+            delivery,
+            payload,
+            source: associated.source,
+            destination: associated.destination,
+            kind,
+            priority: Priority::Stat,
+            sequence: Sequence(0),
+            length: sealed.length,
+            blake3: sealed.blake3,
+        };
+        let body = if envelope.len() <= packhorse_spool::INLINE_LEN_MAX {
+            Body::Inline(Bytes::from(envelope))
+        } else {
+            let mut writer = packhorse_spool::Payloads::begin(&*self.spool, payload, None).await?;
+            writer.append(Bytes::from(envelope)).await?;
+            Body::Stored(writer.finish().await?)
+        };
+        let queue = queue(LINK_QUEUE);
+        let entry = NewEntry {
+            routing,
+            queue,
+            body,
+            custody: Custody::UntilAcked,
+            state: NewState::Ready,
+        };
+        self.spool.commit(self.epoch, vec![entry], Vec::new()).await.map(drop)
+    }
+
+    /// Tells another site what we publish to it.
+    pub(crate) async fn announce_to(&self, site: &SiteName) -> Result<(), StoreError> {
+        let publish = |destination: Destination| crate::directory::Published {
+            accepts: destination.accept_from.contains(site),
+            ae_title: destination.ae_title.to_string(),
+        };
+        let message = Message::Announce {
+            at: self.clock.now().unix_micros(),
+            signing_key: self.signing.verifying_key().to_text(),
+            destinations: self.destinations().into_iter().map(publish).collect(),
+        };
+        self.send_message(site, &message).await
+    }
+
+    /// Waits for the next change in the spool, at most `most`.
+    pub(crate) async fn changed(&self, wakeups: &mut watch::Receiver<u64>, most: Duration) {
+        tokio::select! {
+            changed = wakeups.changed() => if changed.is_err() { tokio::time::sleep(most).await },
+            () = tokio::time::sleep(most) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+/// A counted association; counted out when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut associations = lock(&self.shared.associations);
+        if let Some(count) = associations.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                associations.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// The queue for a destination here.
+pub(crate) fn queue_to(ae_title: &AeTitle) -> QueueName {
+    queue(&format!("to/{ae_title}"))
+}
+
+/// A queue of ours.
+pub(crate) fn queue(name: &str) -> QueueName {
+    QueueName::try_from(name).expect("names of ours are short and printable")
+}
+
+/// A fact's bytes. One that cannot be written is a bug; the log says so and the instance goes on.
+pub(crate) fn fact_bytes(fact: &Fact) -> Option<Bytes> {
+    let bytes = fact.to_bytes();
+    bytes
+        .inspect_err(|error| tracing::error!(%error, "a fact cannot be written"))
+        .ok()
+        .map(Bytes::from)
+}
+
+/// Random ids.
+pub(crate) mod draw {
+    use super::{AssociationId, DeliveryId, PayloadId};
+
+    pub(crate) fn delivery() -> DeliveryId {
+        DeliveryId::from_bytes(rand::random())
+    }
+
+    pub(crate) fn payload() -> PayloadId {
+        PayloadId::from_bytes(rand::random())
+    }
+
+    pub(crate) fn association() -> AssociationId {
+        AssociationId::from_bytes(rand::random())
+    }
+}
