@@ -36,7 +36,10 @@ async fn serve(stream: TcpStream, config: Arc<AcceptorConfig>) -> Result<(), Ass
                 while let Some(fragment) = store.data().await? {
                     bytes += fragment.len();
                 }
-                println!("  {}: {bytes} bytes", sop_class::name_of(store.abstract_syntax().as_str()));
+                println!(
+                    "  {}: {bytes} bytes",
+                    sop_class::name_of(store.abstract_syntax().as_str())
+                );
                 store.respond(Status::SUCCESS, None).await?;
             }
         }
@@ -53,6 +56,10 @@ async fn main() -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let config = Arc::clone(&config);
-        tokio::spawn(async move { serve(stream, config).await.inspect_err(|error| println!("  ended: {error}")) });
+        tokio::spawn(async move {
+            serve(stream, config)
+                .await
+                .inspect_err(|error| println!("  ended: {error}"))
+        });
     }
 }
