@@ -466,9 +466,5 @@ impl Assembler {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "tests may panic"
-)]
+#[expect(clippy::arithmetic_side_effects, reason = "tests may panic")]
 mod tests;

@@ -1,9 +1,6 @@
 //! A storage SCP with a policy of its own: `cargo run -p storage-scp -- 11112`, then `storescu -aec ANY localhost 11112 x.dcm`.
-//!
 //! It takes images from anybody, refuses every other class at negotiation, and counts bytes instead of storing them.
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
-
-use std::sync::Arc;
 
 use packhorse_association::{AcceptorConfig, AssociationError, Request, accept};
 use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal};
@@ -15,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 fn images_only(proposal: &Proposal) -> Answer {
     let answers = proposal.contexts.iter().map(|context| {
         let class = context.abstract_syntax.as_str();
-        let wanted = sop_class::classify(class, &proposal.common_extended).group == Group::Images;
+        let is_image = sop_class::classify(class, &proposal.common_extended).group == Group::Images;
         let answer = match context.transfer_syntaxes.first() {
-            Some(syntax) if wanted || class == sop_class::VERIFICATION => ContextAnswer::Accepted(syntax.clone()),
+            Some(syntax) if is_image || class == sop_class::VERIFICATION => ContextAnswer::Accepted(syntax.clone()),
             _ => ContextAnswer::Rejected(ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED),
         };
         (context.id, answer)
@@ -25,8 +22,8 @@ fn images_only(proposal: &Proposal) -> Answer {
     Answer::Accept(answers.collect())
 }
 
-async fn serve(stream: TcpStream, config: Arc<AcceptorConfig>) -> Result<(), AssociationError> {
-    let mut association = accept(stream, "", &config, &images_only).await?;
+async fn serve(stream: TcpStream) -> Result<(), AssociationError> {
+    let mut association = accept(stream, "", &AcceptorConfig::default(), &images_only).await?;
     println!("association from {}", association.proposal().calling_ae_title);
     while let Some(request) = association.next().await? {
         match request {
@@ -52,14 +49,8 @@ async fn main() -> anyhow::Result<()> {
     let port = std::env::args().nth(1).map_or(Ok(11112), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", listener.local_addr()?);
-    let config = Arc::new(AcceptorConfig::default());
     loop {
         let (stream, _) = listener.accept().await?;
-        let config = Arc::clone(&config);
-        tokio::spawn(async move {
-            serve(stream, config)
-                .await
-                .inspect_err(|error| println!("  ended: {error}"))
-        });
+        tokio::spawn(async { serve(stream).await.inspect_err(|error| println!("  ended: {error}")) });
     }
 }
