@@ -4,7 +4,9 @@
 //! idempotent.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use packhorse_ids::{DeliveryId, Epoch, PayloadId, Routing, SegmentSet, Sequence, WallTime};
 use tokio::sync::watch;
 
+use crate::embedded::Hold;
 use crate::error::StoreError;
 
 /// Sealed bytes up to 32 KiB stand in the entry's row; more in a slab. At 128 KiB a row's p99 was 10 to 28 ms.
@@ -59,9 +62,35 @@ impl fmt::Debug for QueueName {
     }
 }
 
-/// Where stored bytes are: at most 64 bytes that only the store can read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Locator(pub(crate) Box<[u8]>);
+/// Where stored bytes are: at most 64 bytes that only the store can read. A writer's locator is committed once; dropped
+/// before, with all its copies, the bytes' space is free again.
+#[derive(Clone, Debug)]
+pub struct Locator {
+    pub(crate) bytes: Box<[u8]>,
+    /// `None` for a locator that was read from the index.
+    pub(crate) hold: Option<Arc<Hold>>,
+}
+
+impl Locator {
+    pub(crate) fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        let (bytes, hold) = (bytes.into(), None);
+        Self { bytes, hold }
+    }
+}
+
+impl PartialEq for Locator {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Locator {}
+
+impl Hash for Locator {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
 
 /// An entry's sealed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +261,8 @@ pub struct Filter {
 /// The index: entries, facts, leases.
 #[async_trait]
 pub trait Index: Send + Sync {
-    /// Entries and facts, all or nothing, durable when it returns.
+    /// Entries and facts, all or nothing, durable when it returns. A stored body must come from a writer of this opening
+    /// and be committed for the first time, or the entry be here already.
     async fn commit(
         &self,
         epoch: Epoch,
@@ -299,7 +329,8 @@ pub trait PayloadWriter: Send + fmt::Debug {
     /// The segments that have been written.
     fn written(&self) -> SegmentSet;
 
-    /// Makes durable what has been written and remembers it across restarts. Gives the durable segments.
+    /// Makes durable what has been written of a payload of known length, and remembers it across restarts for 7 days.
+    /// Gives the durable segments.
     async fn save(&mut self) -> Result<SegmentSet, StoreError>;
 
     /// Bytes that have been written.

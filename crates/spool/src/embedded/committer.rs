@@ -2,240 +2,194 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use bytes::Bytes;
-use packhorse_ids::{DeliveryId, Epoch, PayloadId, SegmentSet, WallTime};
-use rusqlite::{Connection, ErrorCode, params};
-use tokio::sync::{mpsc, oneshot};
+use packhorse_ids::{PayloadId, WallTime};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::mpsc;
 
-use super::rows;
+use super::compact::Compactor;
+use super::shared::Shared;
 use super::slab::Place;
-use super::spool::Shared;
+use super::work::{Batch, Done, Effects, Op};
 use crate::error::StoreError;
 use crate::stopping;
-use crate::store::{Body, Committed, Custody, EntryState, NewEntry, NewState, QueueName, Settlement};
+use crate::store::Locator;
 
 /// Operations in one commit at most. A batch is what waits while the last one is being synced, so it seldom gets there.
 const BATCH_MAX: usize = 256;
-/// The write-ahead log is checkpointed from this size on, when nobody waits: 4,000 pages of 8 KiB.
-const CHECKPOINT_LEN: u64 = 4_000 * 8192;
+/// The write-ahead log is checkpointed from about this many pages on, when nobody waits: 32 MB.
+const CHECKPOINT_PAGES: u64 = 4_000;
+/// A checkpoint that a reader held up is tried again after so many pages more.
+const CHECKPOINT_AGAIN_PAGES: u64 = 1_000;
+/// Pages of a commit that are not its entries'.
+const COMMIT_PAGES: u64 = 2;
+/// What is too old is looked for so often.
+const CHORES_EVERY: Duration = Duration::from_secs(60);
 /// Ids that are gone are remembered for 30 days.
 const SEEN_DAYS: u64 = 30;
 /// A payload that does not go on is forgotten after 7 days.
 const PARTIAL_DAYS: u64 = 7;
-/// A note is cut here.
-const NOTE_LEN_MAX: usize = 512;
-
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What the committer is asked to do.
-#[derive(Debug)]
-pub(super) enum Op {
-    Commit {
-        epoch: Epoch,
-        entries: Vec<NewEntry>,
-        facts: Vec<Bytes>,
-        reply: Reply<Vec<Committed>>,
-    },
-    Settle {
-        epoch: Epoch,
-        settlements: Vec<(DeliveryId, Settlement)>,
-        facts: Vec<Bytes>,
-        reply: Reply<()>,
-    },
-    Reopen {
-        epoch: Epoch,
-        deliveries: Vec<DeliveryId>,
-        reply: Reply<u64>,
-    },
-    Trim {
-        epoch: Epoch,
-        through: u64,
-        reply: Reply<()>,
-    },
-    Forget {
-        payload: PayloadId,
-        reply: Reply<()>,
-    },
-    Save {
-        payload: PayloadId,
-        place: Place,
-        segments: SegmentSet,
-        reply: Reply<()>,
-    },
-}
-
-impl Op {
-    const fn epoch(&self) -> Option<Epoch> {
-        match self {
-            Self::Commit { epoch, .. }
-            | Self::Settle { epoch, .. }
-            | Self::Reopen { epoch, .. }
-            | Self::Trim { epoch, .. } => Some(*epoch),
-            Self::Save { .. } | Self::Forget { .. } => None,
-        }
-    }
-
-    fn refuse(self, error: StoreError) {
-        match self {
-            Self::Commit { reply, .. } => drop(reply.send(Err(error))),
-            Self::Settle { reply, .. }
-            | Self::Trim { reply, .. }
-            | Self::Save { reply, .. }
-            | Self::Forget { reply, .. } => {
-                drop(reply.send(Err(error)));
-            }
-            Self::Reopen { reply, .. } => drop(reply.send(Err(error))),
-        }
-    }
-
-    /// The places whose bytes must be durable before the row is.
-    fn places(&self) -> Vec<Place> {
-        match self {
-            Self::Commit { entries, .. } => entries.iter().filter_map(|entry| place_of(&entry.body)).collect(),
-            Self::Save { place, .. } => vec![*place],
-            Self::Settle { .. } | Self::Reopen { .. } | Self::Trim { .. } | Self::Forget { .. } => Vec::new(),
-        }
-    }
-}
-
-fn place_of(body: &Body) -> Option<Place> {
-    match body {
-        Body::Inline(_) => None,
-        Body::Stored(locator) => Place::from_locator(locator),
-    }
-}
-
-/// What a commit changes outside the database, once it is durable.
-#[derive(Debug, Default)]
-struct Effects {
-    counts: Vec<(QueueName, EntryState, i64, i64)>,
-    freed: Vec<Place>,
-    unleased: HashSet<DeliveryId>,
-}
-
-impl Effects {
-    fn count(&mut self, queue: &QueueName, state: EntryState, entries: i64, length: u64) {
-        self.counts
-            .push((queue.clone(), state, entries, entries * length.cast_signed()));
-    }
-}
-
-/// An answer that waits for the commit.
-type Answer = Box<dyn FnOnce() + Send>;
+/// Old rows forgotten at a time.
+const FORGET_MAX: u32 = 1_000;
 
 /// The committer thread's whole life.
-#[derive(Debug)]
 pub(super) struct Committer {
-    pub(super) connection: Connection,
-    pub(super) shared: Arc<Shared>,
-    pub(super) ops: mpsc::Receiver<Op>,
-    pub(super) wal: PathBuf,
+    connection: Connection,
+    shared: Arc<Shared>,
+    ops: mpsc::Receiver<Op>,
+    /// Pages in the write-ahead log, about.
+    log_pages: u64,
+    next_chores: WallTime,
+    compactor: Compactor,
+    /// Writes a slab ahead of need.
+    slab_maker: Option<JoinHandle<()>>,
 }
 
 impl Committer {
+    pub(super) fn new(connection: Connection, shared: Arc<Shared>, ops: mpsc::Receiver<Op>) -> Self {
+        let (log_pages, compactor, slab_maker) = (0, Compactor::default(), None);
+        let next_chores = shared.clock.now().saturating_add(CHORES_EVERY);
+        Self {
+            connection,
+            shared,
+            ops,
+            log_pages,
+            next_chores,
+            compactor,
+            slab_maker,
+        }
+    }
+
     pub(super) fn run(mut self) {
-        let mut batch = Vec::new();
         while let Some(first) = self.ops.blocking_recv() {
-            batch.push(first);
+            let mut batch = vec![first];
             while batch.len() < BATCH_MAX
                 && let Ok(next) = self.ops.try_recv()
             {
                 batch.push(next);
             }
-            self.process(std::mem::take(&mut batch));
-            if self.ops.is_empty() {
+            self.process(batch);
+            if self.ops.is_empty() && !self.shared.is_poisoned() {
                 self.housekeeping();
             }
+        }
+        if let Some(maker) = self.slab_maker.take() {
+            drop(maker.join());
         }
     }
 
     fn process(&mut self, batch: Vec<Op>) {
-        if self.shared.poisoned.load(Ordering::SeqCst) {
-            return batch.into_iter().for_each(|op| op.refuse(StoreError::Poisoned));
+        if self.shared.is_poisoned() {
+            return refuse(batch, || StoreError::Poisoned);
         }
-        let (batch, stale): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|op| op.epoch().is_none_or(|epoch| epoch == self.shared.epoch));
-        stale.into_iter().for_each(|op| op.refuse(StoreError::Stale));
+        let is_current = |op: &Op| op.epoch.is_none_or(|epoch| epoch == self.shared.epoch);
+        let (batch, stale): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_current);
+        refuse(stale, || StoreError::Stale);
         if let Err(error) = self.sync(&batch) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a sync failed: the spool takes nothing more"
-            );
-            self.shared.poison();
-            return batch.into_iter().for_each(|op| op.refuse(StoreError::Poisoned));
+            self.poison("a sync failed: the spool takes nothing more", &error);
+            return refuse(batch, || StoreError::Poisoned);
         }
-        stopping::at("after_payload");
-        self.commit(batch);
+        let has_entries = batch.iter().any(|op| op.work.has_entries());
+        if has_entries {
+            stopping::at("after_payload");
+        }
+        self.commit(batch, has_entries);
     }
 
+    fn poison(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(error, "{what}");
+        self.shared.poison();
+    }
+
+    /// One sync for each file touched, then one for the folder if a file is new in it.
     fn sync(&self, batch: &[Op]) -> io::Result<()> {
         let mut synced = HashSet::new();
-        for place in batch.iter().flat_map(Op::places) {
-            let file = match place {
+        let mut is_named = false;
+        for (place, file) in batch.iter().flat_map(|op| op.work.places()) {
+            let key = match place {
                 Place::Extent { slab, .. } => (Some(slab), None),
-                Place::Own { payload, .. } => (None, Some(payload)),
+                Place::Own { number, .. } => (None, Some(number)),
             };
-            if synced.insert(file) {
-                self.shared.slabs.sync(place)?;
+            if synced.insert(key) {
+                self.shared.config.disk.sync(file)?;
             }
+            is_named |= matches!(place, Place::Own { .. });
+        }
+        if is_named {
+            self.shared.config.disk.sync_folder(&self.shared.folder)?;
         }
         Ok(())
     }
 
-    fn commit(&mut self, batch: Vec<Op>) {
-        let (mut effects, mut answers) = (Effects::default(), Vec::new());
-        let done = self.apply(batch, &mut effects, &mut answers);
-        match done {
-            Ok(()) => {
+    fn commit(&mut self, batch: Vec<Op>, has_entries: bool) {
+        self.log_pages += COMMIT_PAGES + batch.iter().map(|op| op.work.pages()).sum::<u64>();
+        match self.apply(&batch) {
+            Ok((answers, effects)) => {
                 self.shared.stats.commits.fetch_add(1, Ordering::Relaxed);
                 self.finish(effects);
-                stopping::at("after_commit");
-                answers.into_iter().for_each(|answer| answer());
-                self.shared.wake.send_modify(|count| *count = count.wrapping_add(1));
+                if has_entries {
+                    stopping::at("after_commit");
+                }
+                batch
+                    .into_iter()
+                    .zip(answers)
+                    .for_each(|(op, answer)| op.answer(answer));
+                self.shared.wake();
             }
-            // The replies were dropped with what was to be answered: their waiters see it as poisoned or full.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 tracing::error!("the disk of the spool's index is full");
-                self.shared.full.store(true, Ordering::SeqCst);
-                drop(answers);
+                refuse(batch, || self.shared.full());
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a commit failed: the spool takes nothing more"
-                );
-                self.shared.poison();
-                drop(answers);
+                self.poison("a commit failed: the spool takes nothing more", &error);
+                refuse(batch, || StoreError::Poisoned);
             }
         }
     }
 
-    fn apply(&mut self, batch: Vec<Op>, effects: &mut Effects, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-        let now = self.shared.clock.now();
+    fn apply(&mut self, ops: &[Op]) -> rusqlite::Result<(Vec<Result<Done, StoreError>>, Effects)> {
         let transaction = self
             .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for op in batch {
-            let answer = apply_op(&transaction, op, now, effects, &self.shared)?;
-            answers.push(answer);
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch {
+            db: &transaction,
+            shared: &self.shared,
+            now: self.shared.clock.now(),
+            effects: Effects::default(),
+        };
+        let answers: rusqlite::Result<Vec<_>> = ops.iter().map(|op| batch.apply(&op.work)).collect();
+        let effects = batch.effects;
+        match answers.and_then(|answers| transaction.commit().map(|()| answers)) {
+            Ok(answers) => Ok((answers, effects)),
+            Err(error) => {
+                effects.taken.iter().for_each(|hold| hold.give_back());
+                Err(error)
+            }
         }
-        transaction.commit()
     }
 
     fn finish(&self, effects: Effects) {
         {
             let mut leases = self.shared.leases();
-            leases.retain(|delivery, _| !effects.unleased.contains(delivery));
+            for delivery in &effects.unleased {
+                leases.remove(delivery);
+            }
+        }
+        {
+            let mut writing = self.shared.writing();
+            for hold in &effects.taken {
+                writing.remove(&hold.payload());
+            }
         }
         effects
             .freed
             .into_iter()
             .for_each(|place| self.shared.slabs.free(place));
+        self.shared.stats.entries.fetch_add(effects.entries, Ordering::Relaxed);
         let mut counts = self.shared.counts();
         for (queue, state, entries, length) in effects.counts {
             let count = counts.entry((queue, state)).or_default();
@@ -244,219 +198,121 @@ impl Committer {
         }
     }
 
-    /// When nobody waits: a slab ahead of need, the checkpoint, what is too old.
+    /// When nobody waits.
     fn housekeeping(&mut self) {
-        if let Err(error) = self.shared.slabs.prepare() {
-            tracing::warn!(
+        if self.log_pages >= CHECKPOINT_PAGES {
+            self.checkpoint();
+        }
+        self.keep_slab_ahead();
+        let now = self.shared.clock.now();
+        if now >= self.next_chores || self.compactor.is_busy() {
+            self.next_chores = now.saturating_add(CHORES_EVERY);
+            let chores = self
+                .forget_old(now)
+                .and_then(|()| self.compactor.step(&mut self.connection, &self.shared, now));
+            if let Err(error) = chores {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot tidy up");
+            }
+        }
+        self.note_free_pages();
+    }
+
+    fn checkpoint(&mut self) {
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        let pages = self
+            .connection
+            .query_row(sql, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        match pages {
+            Ok((written, moved)) if written == moved => self.log_pages = 0,
+            Ok(_) => self.log_pages = CHECKPOINT_PAGES - CHECKPOINT_AGAIN_PAGES,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                self.log_pages = CHECKPOINT_PAGES - CHECKPOINT_AGAIN_PAGES;
+            }
+            Err(error) => self.poison("a checkpoint failed: the spool takes nothing more", &error),
+        }
+        self.shared.stats.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// In a thread of its own: a slab takes a tenth of a second or more, and commits should not wait for it.
+    fn keep_slab_ahead(&mut self) {
+        if self.slab_maker.as_ref().is_some_and(|maker| !maker.is_finished()) || !self.shared.slabs.is_short() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let make = move || match shared.slabs.prepare() {
+            Ok(()) => {}
+            // Whoever needs a slab will be told.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "no slab can be made ahead of need"
-            );
+            ),
+        };
+        let name = "spool-slab".to_owned();
+        self.slab_maker = std::thread::Builder::new().name(name).spawn(make).ok();
+    }
+
+    fn forget_old(&self, now: WallTime) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM seen WHERE delivery IN (SELECT delivery FROM seen WHERE at < ? LIMIT ?)";
+        self.connection
+            .prepare_cached(sql)?
+            .execute((days_before(now, SEEN_DAYS), FORGET_MAX))?;
+        for (payload, locator) in self.old_partials(now)? {
+            // One that is being written goes on, however old.
+            if !self.shared.writing().insert(payload) {
+                continue;
+            }
+            let sql = "DELETE FROM partial WHERE payload = ?";
+            let forgotten = self.connection.execute(sql, [payload.as_bytes()]);
+            if forgotten.is_ok()
+                && let Some(place) = Place::from_locator(&locator)
+            {
+                self.shared.slabs.free(place);
+            }
+            self.shared.writing().remove(&payload);
+            forgotten?;
         }
-        let wal_len = std::fs::metadata(&self.wal).map_or(0, |metadata| metadata.len());
-        let is_due = wal_len > CHECKPOINT_LEN;
-        if is_due
-            && let Err(error) = self
-                .connection
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the write-ahead log cannot be checkpointed"
-            );
-        }
+        Ok(())
+    }
+
+    fn old_partials(&self, now: WallTime) -> rusqlite::Result<Vec<(PayloadId, Locator)>> {
+        let sql = "SELECT payload, locator FROM partial WHERE updated < ? LIMIT ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map((days_before(now, PARTIAL_DAYS), FORGET_MAX), |row| {
+            let locator: Vec<u8> = row.get(1)?;
+            Ok((PayloadId::from_bytes(row.get(0)?), Locator::new(locator)))
+        })?;
+        rows.collect()
+    }
+
+    /// Room in the index counts when the disk is short of it.
+    fn note_free_pages(&self) {
+        let free = self.shared.config.disk.free(&self.shared.folder).unwrap_or(0);
+        let is_short = free < self.shared.config.reserve.saturating_mul(2);
+        let pages = |name: &str| self.connection.query_row(name, [], |row| row.get::<_, i64>(0));
+        let index_free = if is_short {
+            let (count, size) = (pages("PRAGMA freelist_count"), pages("PRAGMA page_size"));
+            count.unwrap_or(0).saturating_mul(size.unwrap_or(0)).cast_unsigned()
+        } else {
+            0
+        };
+        self.shared.index_free.store(index_free, Ordering::Relaxed);
     }
 }
 
-/// Forgets ids and unfinished payloads that are too old. Run at opening.
+fn refuse(batch: Vec<Op>, error: impl Fn() -> StoreError) {
+    batch.into_iter().for_each(|op| op.answer(Err(error())));
+}
+
+const fn days_before(now: WallTime, days: u64) -> i64 {
+    now.unix_micros().saturating_sub((days * 86_400_000_000).cast_signed())
+}
+
+/// Forgets unfinished payloads that are too old, all at once: at opening, before their space is counted as used.
 pub(super) fn forget_old(connection: &Connection, now: WallTime) -> rusqlite::Result<()> {
-    let before = |days: u64| now.unix_micros() - (days * 86_400_000_000).cast_signed();
-    connection.execute("DELETE FROM seen WHERE at < ?", [before(SEEN_DAYS)])?;
-    connection.execute("DELETE FROM partial WHERE updated < ?", [before(PARTIAL_DAYS)])?;
+    connection.execute(
+        "DELETE FROM partial WHERE updated < ?",
+        [days_before(now, PARTIAL_DAYS)],
+    )?;
     Ok(())
-}
-
-fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
-    // A waiter that has gone away needs no answer.
-    Box::new(move || {
-        let _gone = reply.send(Ok(value));
-    })
-}
-
-fn apply_op(
-    db: &Connection,
-    op: Op,
-    now: WallTime,
-    effects: &mut Effects,
-    shared: &Shared,
-) -> rusqlite::Result<Answer> {
-    match op {
-        Op::Commit {
-            entries, facts, reply, ..
-        } => {
-            let committed: rusqlite::Result<Vec<_>> = entries
-                .iter()
-                .map(|entry| commit_entry(db, entry, now, effects))
-                .collect();
-            insert_facts(db, &facts)?;
-            shared
-                .stats
-                .entries
-                .fetch_add(u64::try_from(entries.len()).unwrap_or(0), Ordering::Relaxed);
-            Ok(answer(reply, committed?))
-        }
-        Op::Settle {
-            settlements,
-            facts,
-            reply,
-            ..
-        } => {
-            for (delivery, settlement) in settlements {
-                settle(db, delivery, settlement, now, effects)?;
-            }
-            insert_facts(db, &facts)?;
-            Ok(answer(reply, ()))
-        }
-        Op::Reopen { deliveries, reply, .. } => {
-            let mut reopened = 0;
-            for delivery in deliveries {
-                reopened += u64::from(reopen(db, delivery, effects)?);
-            }
-            Ok(answer(reply, reopened))
-        }
-        Op::Trim { through, reply, .. } => {
-            db.prepare_cached("DELETE FROM fact WHERE seq <= ?")?
-                .execute([through.cast_signed()])?;
-            Ok(answer(reply, ()))
-        }
-        Op::Forget { payload, reply } => {
-            db.prepare_cached("DELETE FROM partial WHERE payload = ?")?
-                .execute([payload.as_bytes()])?;
-            Ok(answer(reply, ()))
-        }
-        Op::Save {
-            payload,
-            place,
-            segments,
-            reply,
-        } => {
-            let sql = "INSERT OR REPLACE INTO partial VALUES (?, ?, ?, ?)";
-            let locator = place.to_locator();
-            let row = params![payload.as_bytes(), &*locator.0, segments.to_bytes(), now.unix_micros()];
-            db.prepare_cached(sql)?.execute(row)?;
-            Ok(answer(reply, ()))
-        }
-    }
-}
-
-fn insert_facts(db: &Connection, facts: &[Bytes]) -> rusqlite::Result<()> {
-    let mut statement = db.prepare_cached("INSERT INTO fact (bytes) VALUES (?)")?;
-    facts.iter().try_for_each(|fact| statement.execute([&**fact]).map(drop))
-}
-
-fn commit_entry(
-    db: &Connection,
-    entry: &NewEntry,
-    now: WallTime,
-    effects: &mut Effects,
-) -> rusqlite::Result<Committed> {
-    let delivery = entry.routing.delivery;
-    if let Some(present) = rows::find(db, delivery)? {
-        if present.body != entry.body {
-            effects.freed.extend(place_of(&entry.body));
-        }
-        return Ok(Committed {
-            delivery,
-            sequence: present.routing.sequence,
-            is_duplicate: true,
-        });
-    }
-    let sequence = match entry.routing.sequence.0 {
-        0 => rows::next_sequence(db, &entry.routing)?,
-        _ => entry.routing.sequence,
-    };
-    rows::insert(db, entry, sequence, now)?;
-    db.prepare_cached("DELETE FROM partial WHERE payload = ?")?
-        .execute([entry.routing.payload.as_bytes()])?;
-    let state = match entry.state {
-        NewState::Ready => EntryState::Ready,
-        NewState::Held => EntryState::Held,
-    };
-    effects.count(&entry.queue, state, 1, entry.routing.length);
-    Ok(Committed {
-        delivery,
-        sequence,
-        is_duplicate: false,
-    })
-}
-
-fn settle(
-    db: &Connection,
-    delivery: DeliveryId,
-    settlement: Settlement,
-    now: WallTime,
-    effects: &mut Effects,
-) -> rusqlite::Result<()> {
-    let Some(brief) = rows::brief(db, delivery)? else {
-        return Ok(());
-    };
-    effects.unleased.insert(delivery);
-    let (state, due, tried, note) = match settlement {
-        Settlement::Acked { again } if brief.custody == Custody::UntilReleased => {
-            (EntryState::Acked, again, false, None)
-        }
-        Settlement::Acked { .. } | Settlement::Released | Settlement::Discarded => {
-            return remove(db, delivery, brief, now, effects);
-        }
-        Settlement::Retry { at, note } => (EntryState::Ready, at, true, Some(note)),
-        Settlement::Held { note } => (EntryState::Held, WallTime::default(), false, Some(note)),
-        Settlement::Failed { note } => (EntryState::Failed, WallTime::default(), true, Some(note)),
-    };
-    let note = note.map(|note| note.chars().take(NOTE_LEN_MAX).collect::<String>());
-    let sql = "UPDATE entry SET state = ?, due = ?, attempts = attempts + ?, note = coalesce(?, note)
-               WHERE delivery = ?";
-    let row = params![
-        state.code(),
-        due.unix_micros(),
-        u8::from(tried),
-        note,
-        delivery.as_bytes()
-    ];
-    db.prepare_cached(sql)?.execute(row)?;
-    effects.count(&brief.queue, brief.state, -1, brief.length);
-    effects.count(&brief.queue, state, 1, brief.length);
-    Ok(())
-}
-
-fn remove(
-    db: &Connection,
-    delivery: DeliveryId,
-    brief: rows::Brief,
-    now: WallTime,
-    effects: &mut Effects,
-) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM entry WHERE delivery = ?")?
-        .execute([delivery.as_bytes()])?;
-    let row = params![delivery.as_bytes(), now.unix_micros()];
-    db.prepare_cached("INSERT OR REPLACE INTO seen VALUES (?, ?)")?
-        .execute(row)?;
-    effects
-        .freed
-        .extend(brief.locator.as_ref().and_then(Place::from_locator));
-    effects.count(&brief.queue, brief.state, -1, brief.length);
-    Ok(())
-}
-
-fn reopen(db: &Connection, delivery: DeliveryId, effects: &mut Effects) -> rusqlite::Result<bool> {
-    let Some(brief) = rows::brief(db, delivery)? else {
-        return Ok(false);
-    };
-    if brief.state == EntryState::Ready {
-        return Ok(false);
-    }
-    let sql = "UPDATE entry SET state = 0, due = 0, attempts = 0 WHERE delivery = ?";
-    db.prepare_cached(sql)?.execute([delivery.as_bytes()])?;
-    effects.unleased.insert(delivery);
-    effects.count(&brief.queue, brief.state, -1, brief.length);
-    effects.count(&brief.queue, EntryState::Ready, 1, brief.length);
-    Ok(true)
 }

@@ -26,7 +26,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<(u64, Entry)> {
         SiteName::try_from(row.get_ref(index)?.as_str()?).map_err(|_| damaged(name))
     };
     let body = match (row.get::<_, Option<Vec<u8>>>(16)?, row.get::<_, Option<Vec<u8>>>(17)?) {
-        (Some(locator), _) => Body::Stored(Locator(locator.into())),
+        (Some(locator), _) => Body::Stored(Locator::new(locator)),
         (None, Some(body)) => Body::Inline(Bytes::from(body)),
         (None, None) => return Err(damaged("body")),
     };
@@ -78,12 +78,13 @@ pub(super) struct Brief {
     pub(super) queue: QueueName,
     pub(super) state: EntryState,
     pub(super) custody: Custody,
+    pub(super) sequence: Sequence,
     pub(super) length: u64,
     pub(super) locator: Option<Locator>,
 }
 
 pub(super) fn brief(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Option<Brief>> {
-    let sql = "SELECT queue, state, custody, length, locator FROM entry WHERE delivery = ?";
+    let sql = "SELECT queue, state, custody, length, locator, sequence FROM entry WHERE delivery = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
         let code: u8 = row.get(1)?;
@@ -98,8 +99,9 @@ pub(super) fn brief(connection: &Connection, delivery: DeliveryId) -> rusqlite::
             } else {
                 Custody::UntilReleased
             },
+            sequence: Sequence(row.get::<_, i64>(5)?.cast_unsigned()),
             length: row.get::<_, i64>(3)?.cast_unsigned(),
-            locator: row.get::<_, Option<Vec<u8>>>(4)?.map(|bytes| Locator(bytes.into())),
+            locator: row.get::<_, Option<Vec<u8>>>(4)?.map(Locator::new),
         })
     };
     statement.query_row([delivery.as_bytes()], read).optional()
@@ -114,7 +116,7 @@ pub(super) fn insert(
     let routing = &new.routing;
     let (locator, body) = match &new.body {
         Body::Inline(bytes) => (None, Some(&**bytes)),
-        Body::Stored(locator) => (Some(&*locator.0), None),
+        Body::Stored(locator) => (Some(&*locator.bytes), None),
     };
     let state = match new.state {
         NewState::Ready => EntryState::Ready,

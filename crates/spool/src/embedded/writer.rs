@@ -9,11 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use packhorse_ids::{PayloadId, SEGMENT_LEN, SegmentSet, segment_count, segment_len};
 
-use super::committer::Op;
-use super::slab::{Place, SHARED_LEN_MAX};
-use super::spool::{Shared, ask};
+use super::hold::Hold;
+use super::shared::{Shared, ask};
+use super::slab::Place;
+use super::work::Work;
 use crate::error::StoreError;
 use crate::store::{Locator, PayloadWriter};
+
+/// A payload that grows asks for room each 16 MiB.
+const ROOM_EVERY: u64 = 16 << 20;
 
 /// A payload being written. Its place is free again when it is dropped unfinished, unless segments were saved.
 #[derive(Debug)]
@@ -36,10 +40,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn begin(shared: &Arc<Shared>, payload: PayloadId, length: Option<u64>) -> Result<Self, StoreError> {
-        let reserved = length.unwrap_or_else(|| SHARED_LEN_MAX.min(shared.config.slab_len));
+        let reserved = length.unwrap_or_else(|| shared.slabs.shared_len_max());
         let place = shared
             .slabs
-            .reserve(payload, reserved)
+            .reserve(reserved)
             .map_err(|error| shared.write_error(error))?;
         Self::at(shared, payload, place, length.is_some(), SegmentSet::new())
     }
@@ -88,19 +92,11 @@ impl Writer {
     /// Moves a payload that has outgrown its extent to a file of its own.
     fn outgrow(&mut self) -> Result<(), StoreError> {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let so_far = self
-            .shared
-            .slabs
-            .read(self.place, 0, length)
-            .map_err(StoreError::Read)?;
-        let own = self
-            .shared
-            .slabs
-            .reserve(self.payload, u64::MAX)
-            .map_err(|error| self.shared.write_error(error))?;
-        self.shared.slabs.free(self.place);
-        self.place = own;
-        (self.file, self.base) = self.shared.slabs.file(own).map_err(StoreError::Read)?;
+        let slabs = &self.shared.slabs;
+        let so_far = slabs.read(self.place, 0, length).map_err(StoreError::Read)?;
+        let own = slabs.own(u64::MAX).map_err(|error| self.shared.write_error(error))?;
+        slabs.free(std::mem::replace(&mut self.place, own));
+        (self.file, self.base) = slabs.file(own).map_err(StoreError::Read)?;
         self.write(0, &so_far)
     }
 }
@@ -112,9 +108,15 @@ fn length_of(bytes: &[u8]) -> u64 {
 #[async_trait]
 impl PayloadWriter for Writer {
     async fn append(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        if self.is_sized {
+            return Err(StoreError::NotFound("a payload of known length comes in segments"));
+        }
         let end = self.length.saturating_add(length_of(&bytes));
-        if end > self.place.length() {
+        // A file of its own uses up the disk as it grows; an extent has its place.
+        if end > self.place.length() || end / ROOM_EVERY > self.length / ROOM_EVERY {
             self.shared.check_room()?;
+        }
+        if end > self.place.length() {
             self.outgrow()?;
         }
         self.write(self.length, &bytes)?;
@@ -137,16 +139,20 @@ impl PayloadWriter for Writer {
     }
 
     async fn save(&mut self) -> Result<SegmentSet, StoreError> {
+        if !self.is_sized {
+            return Err(StoreError::NotFound("a payload of unknown length has no segments"));
+        }
         let segments = self.segments.clone();
-        let (payload, place) = (self.payload, self.place);
-        ask(&self.shared, |reply| Op::Save {
-            payload,
-            place,
+        let work = Work::Save {
+            payload: self.payload,
+            place: self.place,
+            file: Arc::clone(&self.file),
             segments: segments.clone(),
-            reply,
-        })
-        .await?;
+        };
+        // Before it is asked for: whether it was done is not known if the answer is lost, and space that a row remembers
+        // must not be used again.
         self.is_saved = true;
+        ask(&self.shared, None, work).await?;
         Ok(segments)
     }
 
@@ -163,9 +169,9 @@ impl PayloadWriter for Writer {
     }
 
     async fn discard(mut self: Box<Self>) -> Result<(), StoreError> {
-        let payload = self.payload;
         if self.is_saved {
-            ask(&self.shared, |reply| Op::Forget { payload, reply }).await?;
+            let payload = self.payload;
+            ask(&self.shared, None, Work::Forget { payload }).await?;
             self.is_saved = false;
         }
         Ok(())
@@ -181,15 +187,22 @@ impl PayloadWriter for Writer {
             self.place = self.shared.slabs.shorten(self.place, self.length);
         }
         self.is_finished = true;
-        Ok(self.place.to_locator())
+        let file = Arc::clone(&self.file);
+        let mut locator = self.place.to_locator();
+        locator.hold = Some(Hold::new(&self.shared, self.payload, self.place, file, self.is_saved));
+        Ok(locator)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.writing().remove(&self.payload);
-        if !self.is_finished && !self.is_saved {
+        if self.is_finished {
+            // The locator goes on with it.
+            return;
+        }
+        if !self.is_saved {
             self.shared.slabs.free(self.place);
         }
+        self.shared.writing().remove(&self.payload);
     }
 }

@@ -1,0 +1,205 @@
+//! The embedded store's index.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use packhorse_ids::{DeliveryId, Epoch, WallTime};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::watch;
+
+use super::rows;
+use super::shared::ask;
+use super::spool::Spool;
+use super::work::Work;
+use crate::error::StoreError;
+use crate::store::{
+    Body, Committed, Entry, EntryState, Filter, Index, NewEntry, QueueCount, QueueName, Seen, Settlement,
+};
+
+/// Entries in one claim.
+const CLAIM_MAX: usize = 256;
+
+#[async_trait]
+impl Index for Spool {
+    async fn commit(
+        &self,
+        epoch: Epoch,
+        entries: Vec<NewEntry>,
+        facts: Vec<Bytes>,
+    ) -> Result<Vec<Committed>, StoreError> {
+        if !entries.is_empty() {
+            self.check_room_for(&entries)?;
+        }
+        let done = ask(&self.shared, Some(epoch), Work::Commit { entries, facts }).await?;
+        Ok(done.committed)
+    }
+
+    async fn claim(
+        &self,
+        epoch: Epoch,
+        queue: &QueueName,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if epoch != self.shared.epoch {
+            return Err(StoreError::Stale);
+        }
+        let (queue, max) = (queue.clone(), max.min(CLAIM_MAX));
+        self.query(move |db, shared| {
+            let now = shared.clock.now();
+            let mut leases = shared.leases();
+            let mut claimed = claim_state(db, &queue, EntryState::Ready, now, max, &leases)?;
+            let again = claim_state(db, &queue, EntryState::Acked, now, max - claimed.len(), &leases)?;
+            claimed.extend(again);
+            let until = now.saturating_add(lease);
+            leases.extend(claimed.iter().map(|entry| (entry.routing.delivery, until)));
+            Ok(claimed)
+        })
+        .await
+    }
+
+    async fn settle(
+        &self,
+        epoch: Epoch,
+        settlements: Vec<(DeliveryId, Settlement)>,
+        facts: Vec<Bytes>,
+    ) -> Result<(), StoreError> {
+        ask(&self.shared, Some(epoch), Work::Settle { settlements, facts }).await?;
+        Ok(())
+    }
+
+    async fn unclaim(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<(), StoreError> {
+        if epoch != self.shared.epoch {
+            return Err(StoreError::Stale);
+        }
+        {
+            let mut leases = self.shared.leases();
+            for delivery in &deliveries {
+                leases.remove(delivery);
+            }
+        }
+        self.shared.wake();
+        Ok(())
+    }
+
+    async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<u64, StoreError> {
+        let done = ask(&self.shared, Some(epoch), Work::Reopen { deliveries }).await?;
+        Ok(done.reopened)
+    }
+
+    async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<Seen>>, StoreError> {
+        let deliveries = deliveries.to_vec();
+        self.query(move |db, _| {
+            let mut present = db.prepare_cached("SELECT committed_at FROM entry WHERE delivery = ?")?;
+            let mut gone = db.prepare_cached("SELECT at FROM seen WHERE delivery = ?")?;
+            let look = |delivery: &DeliveryId| {
+                let id = [delivery.as_bytes()];
+                let time = |row: &rusqlite::Row<'_>| row.get(0).map(WallTime::from_unix_micros);
+                Ok(match present.query_row(id, time).optional()? {
+                    Some(at) => Some(Seen::Present(at)),
+                    None => gone.query_row(id, time).optional()?.map(Seen::Gone),
+                })
+            };
+            deliveries.iter().map(look).collect()
+        })
+        .await
+    }
+
+    async fn entry(&self, delivery: DeliveryId) -> Result<Option<Entry>, StoreError> {
+        self.query(move |db, _| rows::find(db, delivery)).await
+    }
+
+    async fn page(&self, cursor: u64, filter: Filter, max: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
+        self.query(move |db, _| {
+            let sql = format!(
+                "SELECT {} FROM entry WHERE n > ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR state = ?3)
+                 ORDER BY n LIMIT ?4",
+                rows::COLUMNS
+            );
+            let queue = filter.queue.as_ref().map(QueueName::as_str);
+            let state = filter.state.map(EntryState::code);
+            let mut statement = db.prepare_cached(&sql)?;
+            let limit = i64::try_from(max).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![cursor.cast_signed(), queue, state, limit], rows::entry)?;
+            rows.collect()
+        })
+        .await
+    }
+
+    fn counts(&self) -> Vec<QueueCount> {
+        let counts = self.shared.counts();
+        let some = counts.iter().filter(|(_, (entries, _))| *entries > 0);
+        let count = |((queue, state), (entries, bytes)): (&(QueueName, EntryState), &(u64, u64))| QueueCount {
+            queue: queue.clone(),
+            state: *state,
+            entries: *entries,
+            bytes: *bytes,
+        };
+        let mut all: Vec<_> = some.map(count).collect();
+        all.sort_by(|a, b| (&a.queue, a.state).cmp(&(&b.queue, b.state)));
+        all
+    }
+
+    async fn facts_after(&self, after: u64, max: usize) -> Result<Vec<(u64, Bytes)>, StoreError> {
+        self.query(move |db, _| {
+            let mut statement = db.prepare_cached("SELECT seq, bytes FROM fact WHERE seq > ? ORDER BY seq LIMIT ?")?;
+            let limit = i64::try_from(max).unwrap_or(i64::MAX);
+            let rows = statement.query_map([after.cast_signed(), limit], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?.cast_unsigned(),
+                    Bytes::from(row.get::<_, Vec<u8>>(1)?),
+                ))
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn trim_facts(&self, epoch: Epoch, through: u64) -> Result<(), StoreError> {
+        ask(&self.shared, Some(epoch), Work::Trim { through }).await?;
+        Ok(())
+    }
+
+    fn wakeups(&self) -> watch::Receiver<u64> {
+        self.shared.wake.subscribe()
+    }
+}
+
+impl Spool {
+    fn check_room_for(&self, entries: &[NewEntry]) -> Result<(), StoreError> {
+        if entries.iter().all(|entry| matches!(entry.body, Body::Stored(_))) {
+            self.shared.check_room_for_row()
+        } else {
+            self.shared.check_room()
+        }
+    }
+}
+
+/// Reads due entries in one state, passing over leased ones, and leases them.
+fn claim_state(
+    db: &Connection,
+    queue: &QueueName,
+    state: EntryState,
+    now: WallTime,
+    max: usize,
+    leases: &HashMap<DeliveryId, WallTime>,
+) -> rusqlite::Result<Vec<Entry>> {
+    let sql = format!(
+        "SELECT {} FROM entry WHERE queue = ? AND state = ? AND due <= ? ORDER BY priority, due, n",
+        rows::COLUMNS
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![queue.as_str(), state.code(), now.unix_micros()])?;
+    let mut claimed = Vec::new();
+    while claimed.len() < max
+        && let Some(row) = rows.next()?
+    {
+        let delivery = DeliveryId::from_bytes(row.get(0)?);
+        if leases.get(&delivery).is_none_or(|until| *until <= now) {
+            claimed.push(rows::entry(row)?.1);
+        }
+    }
+    Ok(claimed)
+}

@@ -1,0 +1,178 @@
+//! What the committer, the writers and the callers share.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, WallTime};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::slab::Slabs;
+use super::spool::SpoolConfig;
+use super::work::{Done, Op, Work};
+use crate::error::StoreError;
+use crate::store::{EntryState, QueueName};
+
+/// Entries and bytes of each queue and state.
+pub(super) type Counts = HashMap<(QueueName, EntryState), (u64, u64)>;
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) entries: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) moved: AtomicU64,
+}
+
+pub(super) struct Shared {
+    pub(super) epoch: Epoch,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: SpoolConfig,
+    pub(super) folder: PathBuf,
+    pub(super) slabs: Slabs,
+    pub(super) stats: Counters,
+    pub(super) wake: watch::Sender<u64>,
+    /// Bytes of the index that are free in it: rows that went. Renewed when room is short.
+    pub(super) index_free: AtomicU64,
+    is_poisoned: AtomicBool,
+    counts: Mutex<Counts>,
+    leases: Mutex<HashMap<DeliveryId, WallTime>>,
+    /// Payloads that have a writer or an uncommitted locator now: one each.
+    writing: Mutex<HashSet<PayloadId>>,
+    /// `None` once the spool is closed: the committer ends when it has done what waits.
+    ops: Mutex<Option<mpsc::Sender<Op>>>,
+    /// The folder is ours as long as anybody here can write to it.
+    _lock: File,
+}
+
+/// What a [`Shared`] begins with.
+pub(super) struct Parts {
+    pub(super) epoch: Epoch,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: SpoolConfig,
+    pub(super) folder: PathBuf,
+    pub(super) slabs: Slabs,
+    pub(super) counts: Counts,
+    pub(super) ops: mpsc::Sender<Op>,
+    pub(super) lock: File,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("folder", &self.folder)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            epoch: parts.epoch,
+            clock: parts.clock,
+            config: parts.config,
+            folder: parts.folder,
+            slabs: parts.slabs,
+            stats: Counters::default(),
+            wake: watch::Sender::new(0),
+            index_free: AtomicU64::new(0),
+            is_poisoned: AtomicBool::new(false),
+            counts: Mutex::new(parts.counts),
+            leases: Mutex::default(),
+            writing: Mutex::default(),
+            ops: Mutex::new(Some(parts.ops)),
+            _lock: parts.lock,
+        }
+    }
+
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        lock(&self.counts)
+    }
+
+    pub(super) fn leases(&self) -> MutexGuard<'_, HashMap<DeliveryId, WallTime>> {
+        lock(&self.leases)
+    }
+
+    pub(super) fn writing(&self) -> MutexGuard<'_, HashSet<PayloadId>> {
+        lock(&self.writing)
+    }
+
+    /// The committer ends when it has done what waits.
+    pub(super) fn close(&self) {
+        drop(lock(&self.ops).take());
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.is_poisoned.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn poison(&self) {
+        self.is_poisoned.store(true, Ordering::SeqCst);
+        // Those who watch learn of it without asking.
+        self.wake();
+    }
+
+    pub(super) fn full(&self) -> StoreError {
+        StoreError::Full {
+            free: self.config.disk.free(&self.folder).unwrap_or(0),
+            reserve: self.config.reserve,
+        }
+    }
+
+    /// What a failed write means: no room, or out of order.
+    pub(super) fn write_error(&self, error: io::Error) -> StoreError {
+        if error.kind() == io::ErrorKind::StorageFull {
+            return self.full();
+        }
+        self.poison();
+        StoreError::Write(error)
+    }
+
+    /// Whether something new may be taken: the reserve is untouched.
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
+        self.check_room_above(self.config.reserve)
+    }
+
+    /// Whether what has its space already may go on: rows are small, and may use half of the reserve.
+    pub(super) fn check_room_for_row(&self) -> Result<(), StoreError> {
+        self.check_room_above(self.config.reserve / 2)
+    }
+
+    /// Rows that went have left room in the index, and slabs that hold nothing give theirs back to the disk: a spool that
+    /// was full and has been emptied takes again.
+    fn check_room_above(&self, kept: u64) -> Result<(), StoreError> {
+        if self.is_poisoned() {
+            return Err(StoreError::Poisoned);
+        }
+        let free = || self.config.disk.free(&self.folder).map_err(StoreError::Read);
+        let is_enough = |free: u64| free.saturating_add(self.index_free.load(Ordering::Relaxed)) >= kept;
+        if is_enough(free()?) || (self.slabs.release_empty() && is_enough(free()?)) {
+            Ok(())
+        } else {
+            Err(self.full())
+        }
+    }
+}
+
+/// Asks the committer and waits for its answer. Dropped while it waits, the work may still be done.
+pub(super) async fn ask(shared: &Shared, epoch: Option<Epoch>, work: Work) -> Result<Done, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let ops = lock(&shared.ops).clone().ok_or(StoreError::Closed)?;
+    let op = Op { epoch, work, reply };
+    ops.send(op).await.map_err(|_| StoreError::Closed)?;
+    drop(ops);
+    answer.await.map_err(|_| StoreError::Closed)?
+}
