@@ -2,8 +2,10 @@
 //!
 //! - [`instances`]: small valid SOP instances made from a seed, and large ones that are never held in memory.
 //! - [`corpus`]: where the real instances lie, when they do.
-//! - [`peers`]: DICOM peers to talk to.
+//! - [`peers`]: real DICOM peers: DCMTK, pynetdicom and Orthanc.
+//! - [`process`]: child processes, and daemons that say `ready`.
 
 pub mod corpus;
 pub mod instances;
 pub mod peers;
+pub mod process;

@@ -1,0 +1,139 @@
+//! Where a peer is, and what happens when it is nowhere.
+
+use std::env;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use crate::process::run;
+
+/// Names the Python that has pynetdicom.
+const PYTHON_VARIABLE: &str = "PACKHORSE_PYTHON";
+/// `1`: a missing peer fails its test.
+const REQUIRE_VARIABLE: &str = "REQUIRE_PEERS";
+/// Where `.ci/run` puts its virtual environment, below the user's cache folder.
+const CACHED_PYTHON: &str = "packhorse/venv/bin/python";
+/// Importing pynetdicom takes a second, ten on a busy machine.
+const IMPORT_WITHIN: Duration = Duration::from_secs(60);
+
+/// A program that tests talk to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A Python with pynetdicom, for the byte-exact pair.
+    Pynetdicom,
+    /// DCMTK's sender.
+    Storescu,
+    /// DCMTK's other sender.
+    Dcmsend,
+    /// DCMTK's C-ECHO.
+    Echoscu,
+    /// DCMTK's receiver.
+    Storescp,
+    /// Orthanc.
+    Orthanc,
+    /// Not a peer: shows what a process asks of the system.
+    Strace,
+}
+
+impl Peer {
+    /// What to install on Debian, or by pip.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::Pynetdicom => "pip: pynetdicom",
+            Self::Storescu | Self::Dcmsend | Self::Echoscu | Self::Storescp => "Debian: dcmtk",
+            Self::Orthanc => "Debian: orthanc",
+            Self::Strace => "Debian: strace",
+        }
+    }
+
+    /// Where the program may be. DCMTK's by full path: pip puts programs of the same names ahead of them on `PATH`.
+    const fn places(self) -> &'static [&'static str] {
+        match self {
+            Self::Pynetdicom => &[],
+            Self::Storescu => &["/usr/bin/storescu"],
+            Self::Dcmsend => &["/usr/bin/dcmsend"],
+            Self::Echoscu => &["/usr/bin/echoscu"],
+            Self::Storescp => &["/usr/bin/storescp"],
+            Self::Orthanc => &["/usr/sbin/Orthanc", "/usr/bin/Orthanc"],
+            Self::Strace => &["/usr/bin/strace"],
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pynetdicom => "pynetdicom",
+            Self::Storescu => "storescu",
+            Self::Dcmsend => "dcmsend",
+            Self::Echoscu => "echoscu",
+            Self::Storescp => "storescp",
+            Self::Orthanc => "Orthanc",
+            Self::Strace => "strace",
+        })
+    }
+}
+
+/// The peer's program; `None` when it is not installed. pynetdicom's is the Python of `PACKHORSE_PYTHON`, else `python3`,
+/// else the one of `.ci/run`, whichever can import it.
+#[must_use]
+pub fn find(peer: Peer) -> Option<PathBuf> {
+    if peer == Peer::Pynetdicom {
+        static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+        return FOUND.get_or_init(find_python).clone();
+    }
+    let places = peer.places().iter().map(PathBuf::from);
+    places.into_iter().find(|place| place.is_file())
+}
+
+/// The peer's program; `None` when it is not installed: then it says on standard error that the running test is skipped,
+/// and why.
+///
+/// # Panics
+/// When it is not installed and `REQUIRE_PEERS=1`.
+#[must_use]
+pub fn require(peer: Peer) -> Option<PathBuf> {
+    let found = find(peer);
+    if found.is_none() {
+        let missing = format!("{peer} is not installed ({})", peer.package());
+        let required = env::var_os(REQUIRE_VARIABLE).is_some_and(|value| value == "1");
+        assert!(!required, "{missing}, and {REQUIRE_VARIABLE}=1");
+        let this = thread::current();
+        say(&format!("{}: skipped, {missing}", this.name().unwrap_or("a test")));
+    }
+    found
+}
+
+fn find_python() -> Option<PathBuf> {
+    if let Some(named) = env::var_os(PYTHON_VARIABLE) {
+        // A Python that was named and cannot is not silently another one.
+        return Some(PathBuf::from(named)).filter(|python| imports_pynetdicom(python));
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
+    let cached = cache.map(|cache| cache.join(CACHED_PYTHON));
+    let candidates = [Some(PathBuf::from("python3")), cached];
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|python| imports_pynetdicom(python))
+}
+
+fn imports_pynetdicom(python: &Path) -> bool {
+    let mut command = Command::new(python);
+    command.args(["-c", "import pydicom, pynetdicom"]);
+    run(&mut command, IMPORT_WITHIN).is_ok_and(|finished| finished.status.success())
+}
+
+/// Straight to standard error: the test harness hides what a passing test prints.
+fn say(line: &str) {
+    if let Err(closed) = writeln!(io::stderr(), "{line}") {
+        drop(closed);
+    }
+}
