@@ -2,14 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod common;
+#[path = "common/failing_disk.rs"]
+mod failing_disk;
 
 use std::sync::Arc;
 
-use common::{DefaultNow as _, FailingDisk, commit, deliveries, entry, open, queue, runtime, stored};
-use packhorse_ids::{DeliveryId, SystemClock, WallTime};
+use common::{commit, entry, open, queue, runtime, stored};
+use failing_disk::FailingDisk;
+use packhorse_ids::{Clock as _, DeliveryId, SystemClock, WallTime};
 use packhorse_spool::{
-    Body, Custody, EntryState, Index as _, OpenError, Payloads as _, Seen, Settlement, Spool, SpoolConfig, StoreError,
+    Body, Custody, EntryState, Filter, Index as _, OpenError, Payloads as _, Seen, Settlement, Spool, SpoolConfig,
+    StoreError,
 };
+
+async fn deliveries(spool: &Spool) -> Vec<DeliveryId> {
+    let page = spool.page(0, Filter::default(), 1000).await.unwrap();
+    page.into_iter().map(|(_, entry)| entry.routing.delivery).collect()
+}
 
 fn fill(id: u16) -> u8 {
     u8::try_from(id).unwrap()
@@ -117,7 +126,8 @@ fn after_any_failed_write_or_sync_nothing_acknowledged_is_lost() {
     for nth in 1.. {
         let folder = tempfile::tempdir().unwrap();
         let Some(acknowledged) = runtime().block_on(acknowledged_until(folder.path(), nth)) else {
-            assert!(nth > 40, "only {nth} writes and syncs");
+            // About forty: slabs are made ahead of need beside the commits, and may come a little later.
+            assert!(nth > 30, "only {nth} writes and syncs");
             return;
         };
         runtime().block_on(async {
@@ -145,7 +155,7 @@ fn a_failed_entry_does_not_hold_up_those_behind_it() {
             commit(&spool, epoch, entry(id, Body::Inline(vec![fill(id)].into()))).await;
         }
         let first = spool.claim(epoch, &queue(), 1, common::LEASE).await.unwrap().remove(0);
-        let at = SystemClock::default_now().saturating_add(common::LEASE);
+        let at = SystemClock.now().saturating_add(common::LEASE);
         let retry = Settlement::Retry {
             at,
             note: "answered C000".to_owned(),
@@ -195,7 +205,7 @@ fn custody_until_released_outlives_the_acknowledgement() {
         new.custody = Custody::UntilReleased;
         let delivery = new.routing.delivery;
         commit(&spool, epoch, new).await;
-        let later = SystemClock::default_now().saturating_add(common::LEASE);
+        let later = SystemClock.now().saturating_add(common::LEASE);
         spool
             .settle(epoch, vec![(delivery, Settlement::Acked { again: later })], vec![])
             .await

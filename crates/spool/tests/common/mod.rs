@@ -1,18 +1,12 @@
-//! Small spools, and a disk that fails.
+//! Small spools.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use packhorse_ids::{
-    Clock as _, DeliveryId, Digest, Epoch, Kind, PayloadId, Priority, Routing, Sequence, SiteName, SystemClock,
-};
+use packhorse_ids::{DeliveryId, Digest, Epoch, Kind, PayloadId, Priority, Routing, Sequence, SiteName, SystemClock};
 use packhorse_spool::{
-    Body, Committed, Custody, Disk, Filter, Index as _, NewEntry, NewState, Payloads as _, QueueName, RealDisk, Spool,
-    SpoolConfig, StoreError,
+    Body, Committed, Custody, Index as _, NewEntry, NewState, Payloads as _, QueueName, Spool, SpoolConfig, StoreError,
 };
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -81,71 +75,4 @@ pub(crate) async fn stored(spool: &Spool, id: u16, bytes: &[u8]) -> Result<Body,
         writer.append(bytes::Bytes::copy_from_slice(piece)).await?;
     }
     writer.finish().await.map(Body::Stored)
-}
-
-pub(crate) async fn deliveries(spool: &Spool) -> Vec<DeliveryId> {
-    let page = spool.page(0, Filter::default(), 1000).await.unwrap();
-    page.into_iter().map(|(_, entry)| entry.routing.delivery).collect()
-}
-
-pub(crate) trait DefaultNow {
-    fn default_now() -> packhorse_ids::WallTime;
-}
-
-impl DefaultNow for SystemClock {
-    fn default_now() -> packhorse_ids::WallTime {
-        Self.now()
-    }
-}
-
-/// Fails its nth write or sync, and works otherwise.
-#[derive(Debug)]
-pub(crate) struct FailingDisk {
-    nth: usize,
-    count: AtomicUsize,
-}
-
-impl FailingDisk {
-    pub(crate) fn at(nth: usize) -> Self {
-        Self {
-            nth,
-            count: AtomicUsize::new(0),
-        }
-    }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        self.count.load(Ordering::SeqCst) >= self.nth
-    }
-
-    fn step(&self) -> io::Result<()> {
-        let step = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        if step == self.nth {
-            Err(io::Error::other("injected"))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Disk for FailingDisk {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        // A failed write may have been done in part.
-        let step = self.step();
-        let length = if step.is_err() { bytes.len() / 2 } else { bytes.len() };
-        RealDisk.write(file, &bytes[..length], offset)?;
-        step
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        self.step()?;
-        RealDisk.sync(file)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        RealDisk.sync_folder(folder)
-    }
-
-    fn free(&self, folder: &Path) -> io::Result<u64> {
-        RealDisk.free(folder)
-    }
 }

@@ -1,0 +1,60 @@
+//! A disk that fails once.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use packhorse_spool::{Disk, RealDisk};
+
+/// Fails its nth write or sync, and works otherwise.
+#[derive(Debug)]
+pub(crate) struct FailingDisk {
+    nth: usize,
+    count: AtomicUsize,
+}
+
+impl FailingDisk {
+    pub(crate) fn at(nth: usize) -> Self {
+        Self {
+            nth,
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.count.load(Ordering::SeqCst) >= self.nth
+    }
+
+    fn step(&self) -> io::Result<()> {
+        let step = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        if step == self.nth {
+            Err(io::Error::other("injected"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Disk for FailingDisk {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // A failed write may have been done in part.
+        let step = self.step();
+        let length = if step.is_err() { bytes.len() / 2 } else { bytes.len() };
+        RealDisk.write(file, &bytes[..length], offset)?;
+        step
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.step()?;
+        RealDisk.sync(file)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        RealDisk.free(folder)
+    }
+}
