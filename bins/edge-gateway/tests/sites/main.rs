@@ -1,0 +1,7 @@
+//! Whole sites in real processes: a relay, an edge gateway at each site, real peers at both ends. Arrival is judged by the
+//! target's own log, custody by the answers that the source got.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod instances;
+mod kills;
+mod support;
