@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hmac::{Hmac, Mac as _};
 use packhorse_ids::{SiteName, WallTime};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -140,6 +141,16 @@ impl Authority {
     #[must_use]
     pub fn root(&self) -> &[u8] {
         &self.root
+    }
+
+    /// The secret that the relay's endpoint makes connection ids and stateless resets of: derived from the root's key, so
+    /// that it is the same after a restart and at every relay of this authority.
+    #[must_use]
+    pub fn reset_secret(&self) -> [u8; 32] {
+        let key = self.issuer.key().serialize_der();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes keys of any length");
+        mac.update(b"packhorse stateless reset 1");
+        mac.finalize().into_bytes().into()
     }
 
     /// A certificate for `site`, for links, of 7 days. Of the request only the key is taken.

@@ -112,7 +112,11 @@ impl Relay {
             address: config.quic,
             error,
         };
-        let endpoint = Endpoint::server(config.quic, tls, TransportConfig::new(BUILD)).map_err(listen)?;
+        let transport = TransportConfig {
+            reset_secret: Some(authority.reset_secret()),
+            ..TransportConfig::new(BUILD)
+        };
+        let endpoint = Endpoint::server(config.quic, tls, transport).map_err(listen)?;
         let address = endpoint.local_addr().unwrap_or(config.quic);
         let door = admin::bind(folder).map_err(StartError::Admin)?;
         let sites = Sites::new(Arc::clone(&spool), epoch, Arc::clone(&clock), Arc::clone(&directory));

@@ -79,6 +79,11 @@ fn survives(host: Host, kill: End, points: &[&'static str]) {
             End::Kill { .. } => "SIGKILL",
             End::Abort(point) => point,
         };
+        if host == Host::Relay {
+            // Told at once, by a stateless reset; not found out after the idle time.
+            let said = &mut sites.daemon(Host::A).process;
+            said.stderr_line("the peer restarted", PATIENCE).unwrap();
+        }
         assert!(doubles(&log) <= 1, "{host:?}, {said}: {} doubles", doubles(&log));
         assert_eq!(sites.json(Host::A, &["status"])["failed"], 0);
     }

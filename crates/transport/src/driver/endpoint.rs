@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{TokioRuntime, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 
@@ -58,7 +60,7 @@ impl Endpoint {
         config: TransportConfig,
     ) -> Result<Self, EndpointError> {
         let server = tls::server(tls, &config).map_err(EndpointError::Tls)?;
-        let quic = open(bind, Some(server))?;
+        let quic = open(bind, Some(server), config.reset_secret)?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
         let acceptor = tokio::spawn(Acceptor::new(quic.clone(), config.clone(), sender).run());
         Ok(Self(Arc::new(Inner {
@@ -75,7 +77,7 @@ impl Endpoint {
     /// The address cannot be had.
     pub fn client(bind: SocketAddr, config: TransportConfig) -> Result<Self, EndpointError> {
         Ok(Self(Arc::new(Inner {
-            quic: open(bind, None)?,
+            quic: open(bind, None, config.reset_secret)?,
             config,
             accepted: None,
             acceptor: None,
@@ -182,9 +184,25 @@ impl Endpoint {
     }
 }
 
-fn open(bind: SocketAddr, server: Option<quinn::ServerConfig>) -> Result<quinn::Endpoint, EndpointError> {
+fn open(
+    bind: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+    reset_secret: Option<[u8; 32]>,
+) -> Result<quinn::Endpoint, EndpointError> {
     let failed = |source| EndpointError::Bind { address: bind, source };
     let socket = socket::bind(bind).map_err(failed)?;
-    let config = quinn::EndpointConfig::default();
+    let config = reset_secret.map_or_else(quinn::EndpointConfig::default, |secret| recognizable(&secret));
     quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)
+}
+
+/// A configuration under which connections of an earlier start are answered with resets that their peers believe: both
+/// the connection ids and the reset tokens must be what the same secret made then.
+fn recognizable(secret: &[u8; 32]) -> quinn::EndpointConfig {
+    let derived = |label: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), label);
+    let ids = derived(b"connection ids");
+    let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let resets = hmac::Key::new(hmac::HMAC_SHA256, derived(b"stateless resets").as_ref());
+    let mut config = quinn::EndpointConfig::new(Arc::new(resets));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
