@@ -108,7 +108,12 @@ pub(crate) fn send_rest(
             continue;
         }
         let context = scu.accepted(&instance.pair()).unwrap();
-        let answer = scu.store(context, instance.class.as_bytes(), instance.uid.as_bytes(), &instance.data)?;
+        let answer = scu.store(
+            context,
+            instance.class.as_bytes(),
+            instance.uid.as_bytes(),
+            &instance.data,
+        )?;
         assert_eq!(answer.status, 0, "{}: {}", instance.name, answer.comment);
         answered.push(instance.uid.clone());
     }
@@ -118,7 +123,10 @@ pub(crate) fn send_rest(
 /// What must be true at the target: each instance is there with its own bytes, and none with others.
 pub(crate) fn assert_arrived(instances: &[Instance], log: &[LogLine]) {
     for instance in instances {
-        let mut lines = log.iter().filter(|line| line.sop_instance_uid == instance.uid).peekable();
+        let mut lines = log
+            .iter()
+            .filter(|line| line.sop_instance_uid == instance.uid)
+            .peekable();
         assert!(lines.peek().is_some(), "{} did not arrive", instance.name);
         for line in lines {
             assert_eq!(line.sha256, instance.sha256, "{} was changed", instance.name);

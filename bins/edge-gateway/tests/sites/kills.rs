@@ -91,30 +91,54 @@ fn survives(host: Host, kill: End, points: &[&'static str]) {
 
 #[test]
 fn edge_a_may_die_at_any_point() {
-    let kill = End::Kill { answered: 40, arrived: 0 };
+    let kill = End::Kill {
+        answered: 40,
+        arrived: 0,
+    };
     survives(
         Host::A,
         kill,
-        &["after_payload:40", "after_commit:40", "after_answer:40", "before_settle:5"],
+        &[
+            "after_payload:40",
+            "after_commit:40",
+            "after_answer:40",
+            "before_settle:5",
+        ],
     );
 }
 
 #[test]
 fn the_relay_may_die_at_any_point() {
-    let kill = End::Kill { answered: 0, arrived: 20 };
+    let kill = End::Kill {
+        answered: 0,
+        arrived: 20,
+    };
     survives(
         Host::Relay,
         kill,
-        &["after_payload:5", "after_commit:5", "after_ack_sent:40", "before_settle:5"],
+        &[
+            "after_payload:5",
+            "after_commit:5",
+            "after_ack_sent:40",
+            "before_settle:5",
+        ],
     );
 }
 
 #[test]
 fn edge_b_may_die_at_any_point() {
-    let kill = End::Kill { answered: 0, arrived: 20 };
+    let kill = End::Kill {
+        answered: 0,
+        arrived: 20,
+    };
     survives(
         Host::B,
         kill,
-        &["after_payload:5", "after_commit:5", "after_ack_sent:40", "before_settle:40"],
+        &[
+            "after_payload:5",
+            "after_commit:5",
+            "after_ack_sent:40",
+            "before_settle:40",
+        ],
     );
 }

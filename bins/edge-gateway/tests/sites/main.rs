@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod instances;
+mod interop;
 mod kills;
+mod outages;
 mod support;

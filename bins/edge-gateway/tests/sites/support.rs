@@ -82,7 +82,11 @@ impl Sites {
 
     fn start_relay(&mut self) {
         self.said(Host::Relay, &["init", "--name", "127.0.0.1"]);
-        self.write(Host::Relay, "relay.toml", "name = \"127.0.0.1\"\nquic = \"127.0.0.1:0\"\n");
+        self.write(
+            Host::Relay,
+            "relay.toml",
+            "name = \"127.0.0.1\"\nquic = \"127.0.0.1:0\"\n",
+        );
         self.restart(Host::Relay);
         let address = self.daemon(Host::Relay).address("quic").unwrap();
         let fixed = format!("name = \"127.0.0.1\"\nquic = \"{address}\"\n");
@@ -166,7 +170,11 @@ impl Sites {
 
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let came = poll(PATIENCE, || is_so(self).then_some(()));
-        assert!(came.is_some(), "{what} did not come; A: {}", self.said(Host::A, &["status"]));
+        assert!(
+            came.is_some(),
+            "{what} did not come; A: {}",
+            self.said(Host::A, &["status"])
+        );
     }
 
     /// Waits until nothing is under way any more, at either edge.

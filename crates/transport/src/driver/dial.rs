@@ -18,7 +18,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A link that was up for so long was a good one: the next failure is a first one.
-const GOOD_FOR: Duration = Duration::from_secs(30);
+const GOOD_FOR: Duration = Duration::from_secs(10);
 
 /// Whom to dial, and as whom. Made anew for each dial, because certificates renew and addresses change.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub enum LinkStatus {
 }
 
 /// Keeps a link up until `stop` is cancelled: dials, runs, and dials again with exponential backoff (0.5 s to 30 s, with
-/// jitter) for as long as it fails. A link that was up for 30 s resets the backoff.
+/// jitter) for as long as it fails. A link that was up for 10 s resets the backoff.
 ///
 /// `target` is asked before each dial; its error is shown as the reason why the link is down.
 ///
