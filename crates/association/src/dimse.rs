@@ -219,7 +219,8 @@ impl Read {
             .ok_or(Violation::Message("a request without Message ID (0000,0110)"))?;
         let has_data_set = self.data_set_type != Some(NO_DATA_SET);
         match field {
-            C_ECHO_RQ if !has_data_set => Ok(Command::EchoRq(CEchoRq { message_id })),
+            // Some forget the element where there is nothing to say.
+            C_ECHO_RQ if !has_data_set || self.data_set_type.is_none() => Ok(Command::EchoRq(CEchoRq { message_id })),
             C_STORE_RQ if has_data_set => Ok(Command::StoreRq(CStoreRq {
                 message_id,
                 affected_sop_class_uid: self.sop_class_uid.unwrap_or_default(),
@@ -332,17 +333,19 @@ fn response(
     elements.us(0x0800, NO_DATA_SET);
     elements.us(0x0900, status.0);
     if let Some(comment) = comment {
-        let shown: String = comment
-            .chars()
-            .filter(char::is_ascii)
-            .take(ERROR_COMMENT_LEN_MAX)
-            .collect();
-        elements.text(0x0902, shown.as_bytes());
+        elements.text(0x0902, comment_text(comment).as_bytes());
     }
     if let Some(instance) = instance {
         elements.uid(0x1000, instance);
     }
     elements.finish()
+}
+
+/// An Error Comment as VR LO has it: printable ASCII, one value (a `\\` would begin a second), at most 64 characters.
+fn comment_text(comment: &str) -> String {
+    let shown = comment.chars().filter(|c| matches!(c, ' '..='~'));
+    let shown = shown.map(|c| if c == '\\' { '/' } else { c });
+    shown.take(ERROR_COMMENT_LEN_MAX).collect()
 }
 
 /// Writes command elements in the order they are given, which is by tag.

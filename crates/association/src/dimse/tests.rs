@@ -46,6 +46,25 @@ fn a_store_answer_repeats_the_uids_as_they_came_and_carries_the_comment() {
 }
 
 #[test]
+fn an_error_comment_is_one_printable_value_of_64_characters() {
+    let said = format!("rule \"a\\b\"\nZürich {}", "x".repeat(80));
+    let Ok(Command::Response(response)) = decode(store_rsp(&request(), Status(0x0110), Some(&said))) else {
+        panic!()
+    };
+    let comment = response.error_comment.unwrap();
+    assert!(comment.starts_with("rule \"a/b\"Zrich xxx"), "{comment}");
+    assert_eq!(comment.len(), 64);
+}
+
+#[test]
+fn an_echo_request_may_forget_to_say_that_it_has_no_data_set() {
+    let mut elements = Elements::default();
+    elements.us(0x0100, 0x0030);
+    elements.us(0x0110, 5);
+    assert_eq!(decode(elements.finish()), Ok(Command::EchoRq(CEchoRq { message_id: 5 })));
+}
+
+#[test]
 fn an_echo_answer_names_the_verification_class() {
     let bytes = echo_rsp(3, Status::SUCCESS, None);
     assert!(bytes.windows(17).any(|window| window == b"1.2.840.10008.1.1"));
