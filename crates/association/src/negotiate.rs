@@ -1,6 +1,7 @@
 //! From an A-ASSOCIATE-RQ to a proposal, and from an answer to an A-ASSOCIATE-AC or -RJ.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
@@ -12,6 +13,17 @@ use crate::codec::{
 
 /// What we say we take in one P-DATA-TF: 128 KiB. With 16 KiB, as DCMTK has it, an instance of 0.5 MB costs 32 reads.
 pub const MAX_PDU_LENGTH: u32 = 128 * 1024;
+
+/// Bounds of what we say we take: a shorter maximum slows every sender down, a longer one (0 says "no limit") is memory
+/// for each association.
+pub const OWN_MAX_RANGE: RangeInclusive<u32> = 4096..=1024 * 1024;
+
+/// What is said for a configured maximum: within [`OWN_MAX_RANGE`]. 0, "no limit", becomes the most.
+#[must_use]
+pub fn own_max_pdu_length(configured: u32) -> u32 {
+    let configured = if configured == 0 { u32::MAX } else { configured };
+    configured.clamp(*OWN_MAX_RANGE.start(), *OWN_MAX_RANGE.end())
+}
 
 /// Decides what is answered to a proposal. An embedder brings a policy of its own.
 pub trait Decide: Send + Sync {
@@ -73,7 +85,7 @@ pub fn answer_pdu(rq: &AssociateRq, answer: &Answer, max_pdu_length: u32) -> Pdu
         application_context: APPLICATION_CONTEXT.into(),
         contexts: contexts.collect(),
         user: UserInformation {
-            roles: scu_roles(&rq.user.roles),
+            roles: scu_roles(rq),
             ..ours(max_pdu_length)
         },
     }))
@@ -95,15 +107,21 @@ fn answered(proposed: &ProposedContext, answer: Option<&ContextAnswer>) -> Answe
     }
 }
 
-/// A requestor may be SCU of what it asked for, never SCP: there is no C-GET here.
-fn scu_roles(proposed: &[RoleSelection]) -> Vec<RoleSelection> {
-    proposed
-        .iter()
-        .map(|role| RoleSelection {
-            scp: false,
-            ..role.clone()
-        })
-        .collect()
+/// A requestor may be SCU of what it asked for, never SCP: there is no C-GET here. Answered once for each proposed class
+/// and no other: a request may hold thousands of role items, more than fit into an answer.
+fn scu_roles(rq: &AssociateRq) -> Vec<RoleSelection> {
+    let mut roles: Vec<RoleSelection> = Vec::new();
+    for role in &rq.user.roles {
+        let class = &role.abstract_syntax;
+        let is_proposed = rq.contexts.iter().any(|context| context.abstract_syntax == *class);
+        if is_proposed && !roles.iter().any(|answered| answered.abstract_syntax == *class) {
+            roles.push(RoleSelection {
+                scp: false,
+                ..role.clone()
+            });
+        }
+    }
+    roles
 }
 
 /// What we say of ourselves.
@@ -149,3 +167,6 @@ pub fn context_answer(ac: &AssociateAc, proposed: &ProposedContext) -> ContextAn
         _ => ContextAnswer::Rejected(answered.result),
     }
 }
+
+#[cfg(test)]
+mod tests;
