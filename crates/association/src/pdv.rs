@@ -10,9 +10,10 @@ use crate::codec::{PDU_HEADER_LEN, Violation};
 pub const PDV_HEADER_LEN: usize = 6;
 /// Bytes before the data of a P-DATA-TF with one PDV.
 pub const FRAME_HEADER_LEN: usize = 12;
-/// The smallest maximum length of a peer that is honoured; below it a data set would crawl in fragments of a few bytes,
-/// and 6 or less leaves no room for data at all. Real peers have 4 KiB and more.
-pub const PEER_MAX_FLOOR: u32 = 1024;
+/// The smallest maximum length of a peer that can be kept to: a header and two bytes. 1 to 7 leave no room for data.
+pub const PEER_MAX_FLOOR: u32 = 8;
+/// What is sent to a peer that does not say its maximum, though it has to: every known implementation takes this much.
+pub const PEER_MAX_UNSAID: u32 = 16 * 1024;
 /// The longest P-DATA-TF we send, whatever the peer would take (0 means no limit).
 pub const SEND_MAX: u32 = 256 * 1024;
 
@@ -69,11 +70,12 @@ impl Pdvs {
     }
 }
 
-/// Longest data of one PDV to a peer that said `peer_max`: even, as Annex E wants, and between our two bounds.
+/// Longest data of one PDV to a peer that said `peer_max`: even, as Annex E wants. 0 is no limit, so ours holds.
 #[must_use]
 pub fn fragment_len(peer_max: Option<u32>) -> usize {
     let most = match peer_max {
-        None | Some(0) => SEND_MAX,
+        None => PEER_MAX_UNSAID,
+        Some(0) => SEND_MAX,
         Some(length) => length.clamp(PEER_MAX_FLOOR, SEND_MAX),
     };
     let data = usize::try_from(most).unwrap_or(0).saturating_sub(PDV_HEADER_LEN);
@@ -109,6 +111,50 @@ pub fn command_frames(context: PresentationContextId, command: &[u8], fragment_l
     out
 }
 
+/// Cuts a data set that comes in chunks into P-DATA-TF PDUs. Up to one fragment is held back: whether it is the last is
+/// known only at the end, and [`finish`](Self::finish) alone says so. Dropped, it leaves the data set unfinished.
+#[derive(Debug)]
+pub struct DataFrames {
+    context: PresentationContextId,
+    fragment_len: usize,
+    held: BytesMut,
+}
+
+impl DataFrames {
+    /// For one data set, in fragments of `fragment_len` bytes, at least 2.
+    #[must_use]
+    pub fn new(context: PresentationContextId, fragment_len: usize) -> Self {
+        Self {
+            context,
+            fragment_len: fragment_len.max(2),
+            held: BytesMut::new(),
+        }
+    }
+
+    /// Appends one fragment that is surely not the last to `out`, and takes its bytes off `chunk`. `false`: the chunk is
+    /// used up, and what was left of it is held.
+    pub fn take_from(&mut self, chunk: &mut Bytes, out: &mut BytesMut) -> bool {
+        let room = self.fragment_len.saturating_sub(self.held.len());
+        if chunk.len() <= room {
+            self.held.extend_from_slice(chunk);
+            chunk.clear();
+            return false;
+        }
+        let rest = chunk.split_to(room);
+        out.put_slice(&frame_header(self.context, false, false, self.fragment_len));
+        out.put_slice(&self.held);
+        out.put_slice(&rest);
+        self.held.clear();
+        true
+    }
+
+    /// Appends what is held as the last fragment. Only for a data set that was read to its end.
+    pub fn finish(self, out: &mut BytesMut) {
+        out.put_slice(&frame_header(self.context, false, true, self.held.len()));
+        out.put_slice(&self.held);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,6 +163,16 @@ mod tests {
 
     fn context() -> PresentationContextId {
         PresentationContextId::try_from(3).unwrap()
+    }
+
+    fn data_fragments(mut wire: BytesMut) -> Vec<Pdv> {
+        let mut fragments = Vec::new();
+        while let Some(pdu) = crate::codec::next_pdu(&mut wire, 1 << 20).unwrap() {
+            let crate::Pdu::PDataTf(body) = pdu else { panic!() };
+            let mut pdvs = Pdvs::new(body);
+            fragments.extend(std::iter::from_fn(|| pdvs.next_pdv().unwrap()));
+        }
+        fragments
     }
 
     #[test]
@@ -130,21 +186,27 @@ mod tests {
     }
 
     #[test]
-    fn the_peers_maximum_is_clamped_and_fragments_are_even() {
-        for peer_max in [
-            None,
-            Some(0),
-            Some(1),
-            Some(6),
-            Some(1017),
-            Some(16_383),
-            Some(u32::MAX),
-        ] {
-            let length = fragment_len(peer_max);
+    fn the_peers_maximum_is_kept_to_and_fragments_are_even() {
+        for peer_max in [8, 9, 128, 512, 1017, 4096, 16_383, 100_000] {
+            let length = u32::try_from(fragment_len(Some(peer_max))).unwrap();
             assert_eq!(length % 2, 0);
-            assert!((1000..=256 * 1024).contains(&length), "{peer_max:?}: {length}");
+            assert!((peer_max - 7..=peer_max - 6).contains(&length), "{peer_max}: {length}");
         }
         assert_eq!(fragment_len(Some(16_382)), 16_376);
+    }
+
+    #[test]
+    fn a_maximum_without_room_for_data_is_taken_for_the_smallest_with_it() {
+        for peer_max in 1..=7 {
+            assert_eq!(fragment_len(Some(peer_max)), 2);
+        }
+    }
+
+    #[test]
+    fn no_limit_is_ours_and_no_word_is_16_kib() {
+        assert_eq!(fragment_len(Some(0)), 256 * 1024 - 6);
+        assert_eq!(fragment_len(Some(u32::MAX)), 256 * 1024 - 6);
+        assert_eq!(fragment_len(None), 16 * 1024 - 6);
     }
 
     proptest! {
@@ -163,6 +225,30 @@ mod tests {
             }
             prop_assert!(last);
             prop_assert_eq!(back, command);
+        }
+
+        #[test]
+        fn a_data_set_comes_back_from_any_chunks_and_only_its_end_is_last(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..12),
+            length in 2usize..40,
+        ) {
+            let mut wire = BytesMut::new();
+            let mut frames = DataFrames::new(context(), length);
+            for chunk in &chunks {
+                let mut chunk = Bytes::copy_from_slice(chunk);
+                while frames.take_from(&mut chunk, &mut wire) {}
+            }
+            let unfinished = wire.clone();
+            frames.finish(&mut wire);
+            let fragments = data_fragments(wire);
+            let sent: Vec<u8> = fragments.iter().flat_map(|pdv| pdv.data.iter().copied()).collect();
+            prop_assert_eq!(sent, chunks.concat());
+            let last = fragments.len() - 1;
+            for (index, pdv) in fragments.iter().enumerate() {
+                prop_assert_eq!(pdv.is_last, index == last);
+                prop_assert!(pdv.data.len() == length || index == last);
+            }
+            prop_assert!(data_fragments(unfinished).iter().all(|pdv| !pdv.is_last));
         }
 
         #[test]
