@@ -61,7 +61,10 @@ fn an_echo_request_may_forget_to_say_that_it_has_no_data_set() {
     let mut elements = Elements::default();
     elements.us(0x0100, 0x0030);
     elements.us(0x0110, 5);
-    assert_eq!(decode(elements.finish()), Ok(Command::EchoRq(CEchoRq { message_id: 5 })));
+    assert_eq!(
+        decode(elements.finish()),
+        Ok(Command::EchoRq(CEchoRq { message_id: 5 }))
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use tokio::net::TcpStream;
 
-use super::core::{Core, now};
+use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, AssociateRq, Pdu, Violation};
 use crate::dimse::{self, CEchoRq, CStoreRq, Command, Piece};
@@ -21,7 +21,8 @@ use crate::pdv;
 /// How an acceptor behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptorConfig {
-    /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB ([`MAX_PDU_LENGTH`]).
+    /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB ([`MAX_PDU_LENGTH`]); brought into
+    /// [`OWN_MAX_RANGE`](negotiate::OWN_MAX_RANGE), 0 included.
     pub max_pdu_length: u32,
     /// ARTIM (PS3.8 §9.1.5): how long a connection may be open without an A-ASSOCIATE-RQ, or after our last PDU.
     /// Default 30 s.
@@ -59,16 +60,15 @@ pub async fn accept(
 ) -> Result<AcceptedAssociation, AssociationError> {
     let peer = stream.peer_addr().map_err(AssociationError::Io)?;
     let machine = Machine::acceptor(now(), config.artim);
-    let mut core = Core::new(stream, machine, config.max_pdu_length, config.send).map_err(AssociationError::Io)?;
-    let rq = match core.event("an A-ASSOCIATE-RQ", config.artim).await? {
+    let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
+    let mut core = Core::new(stream, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
+    let awaited = Awaited {
+        what: "an A-ASSOCIATE-RQ",
+        wait: config.artim,
+    };
+    let rq = match core.event(awaited).await? {
         Event::Requested(rq) => rq,
-        Event::TimedOut => {
-            return Err(AssociationError::TimedOut {
-                what: "an A-ASSOCIATE-RQ",
-                waited: config.artim,
-            });
-        }
-        other => return Err(core.ended(other).await),
+        other => return Err(core.ended(other, awaited).await),
     };
     let proposal = match negotiate::proposal(&rq, peer.ip(), listener) {
         Ok(proposal) => proposal,
@@ -78,7 +78,7 @@ pub async fn accept(
     if let Answer::Reject(rejection) = answer {
         return Err(refuse(core, &rq, rejection, config).await);
     }
-    let pdu = negotiate::answer_pdu(&rq, &answer, config.max_pdu_length);
+    let pdu = negotiate::answer_pdu(&rq, &answer, max_pdu_length);
     let answers = answers_of(&pdu, &proposal.contexts);
     core.machine.answer(now(), pdu);
     core.flush().await?;
@@ -94,10 +94,8 @@ pub async fn accept(
 }
 
 async fn refuse(mut core: Core, rq: &AssociateRq, rejection: Rejection, config: &AcceptorConfig) -> AssociationError {
-    core.machine.answer(
-        now(),
-        negotiate::answer_pdu(rq, &Answer::Reject(rejection), config.max_pdu_length),
-    );
+    let pdu = negotiate::answer_pdu(rq, &Answer::Reject(rejection), 0);
+    core.machine.answer(now(), pdu);
     drop(core.flush().await);
     core.await_close(config.artim).await;
     AssociationError::Refused(rejection)
@@ -154,8 +152,11 @@ impl AcceptedAssociation {
             return Err(AssociationError::Unanswered);
         }
         loop {
-            let piece = self.core.piece("a request", self.config.idle).await?;
-            match piece {
+            let awaited = Awaited {
+                what: "a request",
+                wait: self.config.idle,
+            };
+            match self.core.piece(awaited).await? {
                 None => {
                     self.core.await_close(self.config.artim).await;
                     return Ok(None);
@@ -166,56 +167,62 @@ impl AcceptedAssociation {
                     context,
                     command,
                     bytes,
-                }) => match command {
-                    Command::EchoRq(command) => {
-                        self.unanswered = true;
-                        return Ok(Some(Request::Echo(EchoRequest {
-                            association: self,
-                            context,
-                            command,
-                        })));
+                }) => {
+                    let Some(syntaxes) = self.accepted(context) else {
+                        let what = "a message on a presentation context that was not accepted";
+                        return Err(self.core.violated(Violation::Message(what)).await);
+                    };
+                    match command {
+                        Command::EchoRq(command) => {
+                            self.unanswered = true;
+                            return Ok(Some(Request::Echo(EchoRequest {
+                                association: self,
+                                context,
+                                command,
+                            })));
+                        }
+                        Command::StoreRq(command) => {
+                            return Ok(Some(self.store_request(context, command, bytes, syntaxes)));
+                        }
+                        Command::Unknown {
+                            field,
+                            message_id,
+                            sop_class_uid,
+                            ..
+                        } => {
+                            let answer = dimse::unrecognized_rsp(field, message_id, &sop_class_uid);
+                            self.answer(context, &answer).await?;
+                        }
+                        Command::Cancel => {}
+                        Command::Response(_) => {
+                            let what = "a response without a request";
+                            return Err(self.core.violated(Violation::Message(what)).await);
+                        }
                     }
-                    Command::StoreRq(command) => return self.store_request(context, command, bytes).await.map(Some),
-                    Command::Unknown {
-                        field,
-                        message_id,
-                        sop_class_uid,
-                        ..
-                    } => {
-                        let answer = dimse::unrecognized_rsp(field, message_id, &sop_class_uid);
-                        self.answer(context, &answer).await?;
-                    }
-                    Command::Cancel => {}
-                    Command::Response(_) => {
-                        return Err(self
-                            .core
-                            .violated(Violation::Message("a response without a request"))
-                            .await);
-                    }
-                },
+                }
             }
         }
     }
 
-    async fn store_request(
+    /// The abstract and the transfer syntax of a context, if it was accepted.
+    fn accepted(&self, context: PresentationContextId) -> Option<(AbstractSyntaxUid, TransferSyntaxUid)> {
+        let proposed = self.proposal.contexts.iter().find(|proposed| proposed.id == context)?;
+        let (_, answer) = self.answers.iter().find(|(id, _)| *id == context)?;
+        match answer {
+            ContextAnswer::Accepted(syntax) => Some((proposed.abstract_syntax.clone(), syntax.clone())),
+            ContextAnswer::Rejected(_) => None,
+        }
+    }
+
+    fn store_request(
         &mut self,
         context: PresentationContextId,
         command: CStoreRq,
         bytes: Bytes,
-    ) -> Result<Request<'_>, AssociationError> {
-        let proposed = self.proposal.contexts.iter().find(|proposed| proposed.id == context);
-        let answer = self
-            .answers
-            .iter()
-            .find(|(id, _)| *id == context)
-            .map(|(_, answer)| answer);
-        let (Some(proposed), Some(ContextAnswer::Accepted(syntax))) = (proposed, answer) else {
-            let violation = Violation::Message("a message on a presentation context that was not accepted");
-            return Err(self.core.violated(violation).await);
-        };
-        let (abstract_syntax, transfer_syntax) = (proposed.abstract_syntax.clone(), syntax.clone());
+        (abstract_syntax, transfer_syntax): (AbstractSyntaxUid, TransferSyntaxUid),
+    ) -> Request<'_> {
         self.unanswered = true;
-        Ok(Request::Store(StoreRequest {
+        Request::Store(StoreRequest {
             association: self,
             context,
             command,
@@ -223,12 +230,12 @@ impl AcceptedAssociation {
             abstract_syntax,
             transfer_syntax,
             is_whole: false,
-        }))
+        })
     }
 
     async fn answer(&mut self, context: PresentationContextId, command: &[u8]) -> Result<(), AssociationError> {
         let frames = pdv::command_frames(context, command, self.fragment_len);
-        self.core.write(&frames).await
+        self.core.send(frames).await
     }
 
     /// Aborts (A-ABORT, service user).
@@ -311,11 +318,11 @@ impl StoreRequest<'_> {
     pub async fn data(&mut self) -> Result<Option<Bytes>, AssociationError> {
         while !self.is_whole {
             let association = &mut *self.association;
-            match association
-                .core
-                .piece("the next fragment", association.config.dimse)
-                .await?
-            {
+            let awaited = Awaited {
+                what: "the next fragment",
+                wait: association.config.dimse,
+            };
+            match association.core.piece(awaited).await? {
                 Some(Piece::Data { bytes, is_last }) => {
                     self.is_whole = is_last;
                     if !bytes.is_empty() {

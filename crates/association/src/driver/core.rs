@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::{Buf as _, BufMut as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -11,15 +11,37 @@ use tokio::time::timeout;
 use super::error::AssociationError;
 use crate::codec::{self, Abort, Violation};
 use crate::dimse::{Assembler, Piece};
-use crate::machine::{Event, Machine};
+use crate::machine::{Event, Machine, State};
 use crate::pdv::Pdvs;
 
 /// Bytes asked of the socket at a time.
 const READ_LEN: usize = 256 * 1024;
+/// Room in the buffer below which more is asked for. A fragment that is kept pins the whole block it came in: with a new
+/// block for each read, small reads would pin 256 KiB each.
+const READ_ROOM_MIN: usize = 16 * 1024;
+/// How long a peer that was sent an A-ABORT may take to close. It is given time, for closing a socket with unread data
+/// resets it, and the reset overtakes the A-ABORT; and not ARTIM, for somebody waits for the error.
+const ABORT_LINGER: Duration = Duration::from_secs(2);
 
 /// Our clock: tokio's, so that tests may pause it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Something awaited, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    pub(super) what: &'static str,
+    pub(super) wait: Duration,
+}
+
+impl Awaited {
+    fn timed_out(self) -> AssociationError {
+        AssociationError::TimedOut {
+            what: self.what,
+            waited: self.wait,
+        }
+    }
 }
 
 /// One association's connection.
@@ -28,6 +50,8 @@ pub(super) struct Core {
     stream: TcpStream,
     pub(super) machine: Machine,
     read: BytesMut,
+    /// What is still to be written: a write that was cancelled goes on with the next one, so that no PDU is left torn.
+    out: BytesMut,
     pdvs: Option<Pdvs>,
     assembler: Assembler,
     max_pdu_length: u32,
@@ -38,13 +62,13 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(stream: TcpStream, machine: Machine, max_pdu_length: u32, send: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let (read, assembler) = (BytesMut::new(), Assembler::default());
         Ok(Self {
             stream,
             machine,
-            read,
+            read: BytesMut::new(),
+            out: BytesMut::new(),
             pdvs: None,
-            assembler,
+            assembler: Assembler::default(),
             max_pdu_length,
             send,
         })
@@ -52,49 +76,97 @@ impl Core {
 
     /// Sends what the machine has to send.
     pub(super) async fn flush(&mut self) -> Result<(), AssociationError> {
-        let mut out = BytesMut::new();
         while let Some(pdu) = self.machine.poll_transmit() {
-            codec::encode(&pdu, &mut out);
+            codec::encode(&pdu, &mut self.out);
         }
-        if out.is_empty() { Ok(()) } else { self.write(&out).await }
+        self.write_out().await
     }
 
-    /// Writes bytes within the send deadline. After an error nothing more can be written.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), AssociationError> {
-        let written = timeout(self.send, self.stream.write_all(bytes)).await;
-        let failed = match written {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => AssociationError::Io(error),
+    /// Sends whole P-DATA-TF PDUs, if the association still is one.
+    ///
+    /// # Cancel safety
+    /// What was not written goes out before anything else does.
+    pub(super) async fn send(&mut self, frames: BytesMut) -> Result<(), AssociationError> {
+        if !self.machine.may_send() {
+            return Err(AssociationError::Lost);
+        }
+        self.out.unsplit(frames);
+        self.write_out().await
+    }
+
+    /// Writes within the send deadline. After an error nothing more can be written.
+    async fn write_out(&mut self) -> Result<(), AssociationError> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let (stream, out) = (&mut self.stream, &mut self.out);
+        let written = timeout(self.send, async {
+            while out.has_remaining() {
+                if stream.write_buf(out).await? == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+            }
+            Ok(())
+        });
+        let failed = match written.await {
+            Ok(Ok(())) => {
+                // Whoever made the frames may use the block again.
+                self.out = BytesMut::new();
+                return Ok(());
+            }
+            Ok(Err(error)) => self.last_words().await.unwrap_or(AssociationError::Io(error)),
             Err(_) => AssociationError::TimedOut {
                 what: "the peer's taking of what is sent",
                 waited: self.send,
             },
         };
+        self.out.clear();
         self.machine.handle_closed();
         Err(failed)
     }
 
-    /// The next event, waiting at most `wait` for it; the machine's own timer counts too.
+    /// A peer that aborts while we send closes behind its A-ABORT, and the write fails first. What it said is in the
+    /// socket's buffer, and is the better reason.
+    async fn last_words(&mut self) -> Option<AssociationError> {
+        let read_on = async {
+            loop {
+                match codec::next_pdu(&mut self.read, self.max_pdu_length) {
+                    Ok(Some(codec::Pdu::Abort(abort))) => return Some(AssociationError::Aborted(abort)),
+                    Ok(Some(_)) => continue,
+                    Ok(None) => {}
+                    Err(_) => return None,
+                }
+                let Ok(1..) = self.stream.read_buf(&mut self.read).await else {
+                    return None;
+                };
+            }
+        };
+        timeout(ABORT_LINGER, read_on).await.ok().flatten()
+    }
+
+    /// The next event, waiting for it until `deadline`; the machine's own timer counts too. An association that is over
+    /// is lost.
     ///
     /// # Cancel safety
-    /// Bytes read so far are kept.
-    pub(super) async fn event(&mut self, what: &'static str, wait: Duration) -> Result<Event, AssociationError> {
-        let deadline = now().checked_add(wait);
+    /// Bytes read so far are kept, and so is what is still to be written.
+    async fn event_by(&mut self, awaited: Awaited, deadline: Option<Instant>) -> Result<Event, AssociationError> {
         loop {
             self.flush().await?;
             if let Some(event) = self.machine.poll_event() {
                 return Ok(event);
             }
+            if self.machine.is_over() {
+                return Ok(Event::Lost);
+            }
             match codec::next_pdu(&mut self.read, self.max_pdu_length) {
                 Ok(Some(pdu)) => self.machine.handle_pdu(now(), pdu),
-                Ok(None) if self.machine.is_over() => return Ok(Event::Lost),
                 Ok(None) => {
                     let timer = [self.machine.poll_timeout(), deadline].into_iter().flatten().min();
                     self.read_more(timer).await?;
                     self.machine.handle_timeout(now());
                     if deadline.is_some_and(|deadline| deadline <= now()) && self.machine.poll_timeout().is_none() {
                         self.abort(Abort::PROVIDER).await;
-                        return Err(AssociationError::TimedOut { what, waited: wait });
+                        return Err(awaited.timed_out());
                     }
                 }
                 Err(violation) => self.machine.handle_violation(now(), violation),
@@ -102,8 +174,15 @@ impl Core {
         }
     }
 
+    /// The next event, within `awaited`'s time.
+    pub(super) async fn event(&mut self, awaited: Awaited) -> Result<Event, AssociationError> {
+        self.event_by(awaited, now().checked_add(awaited.wait)).await
+    }
+
     async fn read_more(&mut self, deadline: Option<Instant>) -> Result<(), AssociationError> {
-        self.read.reserve(READ_LEN);
+        if self.read.capacity().saturating_sub(self.read.len()) < READ_ROOM_MIN {
+            self.read.reserve(READ_LEN);
+        }
         let mut limited = (&mut self.read).limit(READ_LEN);
         let read = self.stream.read_buf(&mut limited);
         let read = match deadline {
@@ -129,12 +208,9 @@ impl Core {
         drop(socket2::SockRef::from(&self.stream).set_tcp_quickack(true));
     }
 
-    /// The next piece of a message; `None` when the association was released.
-    pub(super) async fn piece(
-        &mut self,
-        what: &'static str,
-        wait: Duration,
-    ) -> Result<Option<Piece>, AssociationError> {
+    /// The next piece of a message, which is to come within `awaited`'s time; `None` when the association was released.
+    pub(super) async fn piece(&mut self, awaited: Awaited) -> Result<Option<Piece>, AssociationError> {
+        let deadline = now().checked_add(awaited.wait);
         loop {
             if let Some(pdvs) = &mut self.pdvs {
                 match pdvs
@@ -147,29 +223,30 @@ impl Core {
                     Err(violation) => return Err(self.violated(violation).await),
                 }
             }
-            match self.event(what, wait).await? {
+            match self.event_by(awaited, deadline).await? {
                 Event::Data(body) => self.pdvs = Some(Pdvs::new(body)),
                 Event::ReleaseRequested => self.machine.answer_release(now()),
                 Event::Released => {
                     self.flush().await?;
                     return Ok(None);
                 }
-                other => return Err(self.ended(other).await),
+                other => return Err(self.ended(other, awaited).await),
             }
         }
     }
 
     /// The error that an event which ends the association is.
-    pub(super) async fn ended(&mut self, event: Event) -> AssociationError {
-        // What is left to be sent is an A-ABORT at most, and the connection closes behind it.
-        drop(self.flush().await);
+    pub(super) async fn ended(&mut self, event: Event, awaited: Awaited) -> AssociationError {
         match event {
             Event::Aborted(abort) => AssociationError::Aborted(abort),
-            Event::Violated(violation) => AssociationError::PeerMisbehaved(violation),
-            Event::TimedOut => AssociationError::TimedOut {
-                what: "the next PDU",
-                waited: Duration::ZERO,
-            },
+            Event::Violated(violation) => {
+                self.close_behind_abort().await;
+                AssociationError::PeerMisbehaved(violation)
+            }
+            Event::TimedOut => {
+                self.close_behind_abort().await;
+                awaited.timed_out()
+            }
             Event::Requested(_)
             | Event::Accepted(_)
             | Event::Rejected(_)
@@ -182,15 +259,27 @@ impl Core {
 
     /// Answers a violation that the machine does not see itself with A-ABORT.
     pub(super) async fn violated(&mut self, violation: Violation) -> AssociationError {
+        // Nothing of what is buffered is a message any more.
+        self.pdvs = None;
         self.machine.handle_violation(now(), violation.clone());
-        drop(self.flush().await);
+        self.close_behind_abort().await;
         AssociationError::PeerMisbehaved(violation)
     }
 
     /// Aborts, best effort: the connection closes in any case.
     pub(super) async fn abort(&mut self, abort: Abort) {
-        self.machine.abort(now(), abort);
-        drop(self.flush().await);
+        self.pdvs = None;
+        if !self.machine.is_over() {
+            self.machine.abort(now(), abort);
+            self.close_behind_abort().await;
+        }
+    }
+
+    async fn close_behind_abort(&mut self) {
+        if self.flush().await.is_ok() && self.machine.state() == State::AwaitingClose {
+            self.await_close(ABORT_LINGER).await;
+        }
+        self.machine.handle_closed();
     }
 
     /// After our last PDU (A-RELEASE-RP, A-ASSOCIATE-RJ, A-ABORT) the peer is to close; it is given `wait` for that, so

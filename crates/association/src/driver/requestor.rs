@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{ContextAnswer, PresentationContextId, ProposedContext};
 use packhorse_dicom::sop_class::VERIFICATION;
@@ -12,13 +12,13 @@ use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::core::{Core, now};
+use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, Violation};
 use crate::dimse::{self, CStoreRq, CStoreRsp, Command, Piece};
 use crate::machine::{Event, Machine};
 use crate::negotiate::{self, MAX_PDU_LENGTH};
-use crate::pdv;
+use crate::pdv::{self, DataFrames};
 
 /// Bytes gathered for one write.
 const WRITE_LEN: usize = 256 * 1024;
@@ -33,7 +33,8 @@ pub struct RequestorConfig {
     pub calling: AeTitle,
     /// Whom we ask.
     pub called: AeTitle,
-    /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB.
+    /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB; brought into
+    /// [`OWN_MAX_RANGE`](negotiate::OWN_MAX_RANGE), 0 included.
     pub max_pdu_length: u32,
     /// How long opening the connection may take. Default 10 s.
     pub connect: Duration,
@@ -91,6 +92,8 @@ pub struct RequestedAssociation {
     contexts: Vec<NegotiatedContext>,
     fragment_len: usize,
     message_id: u16,
+    /// A request has been begun and is not answered.
+    in_message: bool,
     config: RequestorConfig,
 }
 
@@ -118,10 +121,15 @@ impl RequestedAssociation {
                 });
             }
         };
-        let rq = negotiate::request_pdu(&config.calling, &config.called, contexts.clone(), config.max_pdu_length);
+        let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
+        let rq = negotiate::request_pdu(&config.calling, &config.called, contexts.clone(), max_pdu_length);
         let machine = Machine::associate(now(), config.artim, rq);
-        let mut core = Core::new(stream, machine, config.max_pdu_length, config.send).map_err(AssociationError::Io)?;
-        let ac = match core.event("an answer to the A-ASSOCIATE-RQ", config.artim).await? {
+        let mut core = Core::new(stream, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
+        let awaited = Awaited {
+            what: "an answer to the A-ASSOCIATE-RQ",
+            wait: config.artim,
+        };
+        let ac = match core.event(awaited).await? {
             Event::Accepted(ac) => ac,
             Event::Rejected(rejection) => {
                 return Err(AssociationError::Rejected {
@@ -129,14 +137,7 @@ impl RequestedAssociation {
                     rejection,
                 });
             }
-            Event::TimedOut => {
-                let what = "an answer to the A-ASSOCIATE-RQ";
-                return Err(AssociationError::TimedOut {
-                    what,
-                    waited: config.artim,
-                });
-            }
-            other => return Err(core.ended(other).await),
+            other => return Err(core.ended(other, awaited).await),
         };
         let fragment_len = pdv::fragment_len(ac.user.max_pdu_length);
         let negotiated = contexts.into_iter().map(|proposed| {
@@ -148,6 +149,7 @@ impl RequestedAssociation {
             contexts: negotiated.collect(),
             fragment_len,
             message_id: 0,
+            in_message: false,
             config: config.clone(),
         })
     }
@@ -182,9 +184,9 @@ impl RequestedAssociation {
         let Some(context) = verification.map(|context| context.proposed.id) else {
             return Ok(Status::SOP_CLASS_NOT_SUPPORTED);
         };
-        let message_id = self.next_message_id();
+        let message_id = self.begin().await?;
         let frames = pdv::command_frames(context, &dimse::echo_rq(message_id), self.fragment_len);
-        self.core.write(&frames).await?;
+        self.core.send(frames).await?;
         Ok(self.response(message_id).await?.status)
     }
 
@@ -194,41 +196,47 @@ impl RequestedAssociation {
     /// [`AssociationError::Source`] when `data` fails, after an A-ABORT; otherwise as it says. The association is over.
     ///
     /// # Cancel safety
-    /// None: a dropped future leaves the association in the middle of a message; drop the association too.
+    /// A dropped future leaves the association in the middle of a message: it can only be dropped or aborted then, and
+    /// whatever else is asked of it aborts it. The last-fragment bit has gone out only if `data` was read to its end.
     pub async fn store<S: DataSource>(
         &mut self,
         context: PresentationContextId,
         command: &CStoreRq,
         mut data: S,
     ) -> Result<CStoreRsp, AssociationError> {
-        let message_id = self.next_message_id();
+        let message_id = self.begin().await?;
         // Command and first fragment leave in one write.
         let mut out = pdv::command_frames(context, &command.to_bytes(message_id), self.fragment_len);
-        let mut carry = BytesMut::new();
+        let mut frames = DataFrames::new(context, self.fragment_len);
         loop {
-            match data.next_chunk().await {
-                Ok(Some(chunk)) => carry.extend_from_slice(&chunk),
+            let mut chunk = match data.next_chunk().await {
+                Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(error) => {
                     self.core.abort(Abort::USER).await;
                     return Err(AssociationError::Source(error));
                 }
-            }
-            // Something is always kept back: whether it is the last is known only at the end.
-            while carry.len() > self.fragment_len {
-                let fragment = carry.split_to(self.fragment_len);
-                out.put_slice(&pdv::frame_header(context, false, false, fragment.len()));
-                out.put_slice(&fragment);
+            };
+            while frames.take_from(&mut chunk, &mut out) {
                 if out.len() >= WRITE_LEN {
-                    self.core.write(&out).await?;
-                    out.clear();
+                    self.core.send(out.split()).await?;
                 }
             }
         }
-        out.put_slice(&pdv::frame_header(context, false, true, carry.len()));
-        out.put_slice(&carry);
-        self.core.write(&out).await?;
+        frames.finish(&mut out);
+        self.core.send(out).await?;
         self.response(message_id).await
+    }
+
+    /// The next message's id. A message that was begun and has no answer yet ends the association: its rest would be
+    /// taken for part of the next one.
+    async fn begin(&mut self) -> Result<u16, AssociationError> {
+        if self.in_message {
+            self.core.abort(Abort::USER).await;
+            return Err(AssociationError::Unanswered);
+        }
+        self.in_message = true;
+        Ok(self.next_message_id())
     }
 
     fn next_message_id(&mut self) -> u16 {
@@ -237,11 +245,18 @@ impl RequestedAssociation {
     }
 
     async fn response(&mut self, message_id: u16) -> Result<CStoreRsp, AssociationError> {
-        match self.core.piece("the answer", self.config.dimse).await? {
+        let awaited = Awaited {
+            what: "the answer",
+            wait: self.config.dimse,
+        };
+        match self.core.piece(awaited).await? {
             Some(Piece::Command {
                 command: Command::Response(response),
                 ..
-            }) if response.message_id == message_id => Ok(response),
+            }) if response.message_id == message_id => {
+                self.in_message = false;
+                Ok(response)
+            }
             Some(Piece::Command { .. } | Piece::Data { .. }) => Err(self
                 .core
                 .violated(Violation::Message("another message than the awaited answer"))
@@ -255,17 +270,21 @@ impl RequestedAssociation {
     /// # Errors
     /// [`AssociationError`] when the peer does not agree in time; the connection is closed all the same.
     pub async fn release(mut self) -> Result<(), AssociationError> {
+        if self.in_message {
+            self.core.abort(Abort::USER).await;
+            return Err(AssociationError::Unanswered);
+        }
         self.core.machine.release(now());
-        match self
-            .core
-            .piece("the answer to the A-RELEASE-RQ", self.config.artim)
-            .await?
-        {
+        let awaited = Awaited {
+            what: "the answer to the A-RELEASE-RQ",
+            wait: self.config.artim,
+        };
+        match self.core.piece(awaited).await? {
             None => Ok(()),
-            Some(_) => Err(self
-                .core
-                .violated(Violation::Message("a message after the release"))
-                .await),
+            Some(_) => {
+                let violation = Violation::Message("a message after the release");
+                Err(self.core.violated(violation).await)
+            }
         }
     }
 
