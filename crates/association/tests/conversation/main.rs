@@ -1,9 +1,5 @@
 //! Our two roles against a peer that sends exactly the bytes it is told to: whole, cut, late, wrong or not at all.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "tests may panic"
-)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod acceptor;
 mod cuts;
