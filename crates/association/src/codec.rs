@@ -5,6 +5,8 @@
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod read;
+#[cfg(feature = "dicom-ul")]
+mod ul;
 mod write;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,8 @@ use packhorse_dicom::negotiation::{CommonExtended, ContextResult, PresentationCo
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 
 pub use read::decode;
+#[cfg(feature = "dicom-ul")]
+pub use ul::NoCounterpart;
 pub use write::encode;
 
 /// The DICOM application context name (PS3.7 §A.2.1).
