@@ -254,3 +254,6 @@ pub fn next_pdu(buffer: &mut BytesMut, p_data_len_max: u32) -> Result<Option<Pdu
     let body = pdu.split_off(PDU_HEADER_LEN);
     decode(pdu_type, body).map(Some)
 }
+
+#[cfg(test)]
+mod tests;
