@@ -1,6 +1,7 @@
 //! To the target PACS: one task and one association for each destination, so that a dead PACS holds up no other, and
 //! instances leave in the order they came.
 
+mod losses;
 mod parcel;
 mod verdict;
 
@@ -13,12 +14,14 @@ use packhorse_dicom::negotiation::{ContextAnswer, PresentationContextId, Propose
 use packhorse_dicom::sop_class::{self, VERIFICATION};
 use packhorse_dicom::transfer_syntax;
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
-use packhorse_ledger::fact::{DeliveryAttempted, Fact, OutcomeKnown};
+use packhorse_ids::{DeliveryId, Digest};
+use packhorse_ledger::fact::{DeliveryAttempted, Fact, Failed, OutcomeKnown};
 use packhorse_spool::{Entry, Index as _, Settlement, backoff, stopping};
 
 use crate::config::Destination;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
-use parcel::Parcel;
+use losses::{Blame, Losses};
+use parcel::{OpenError, Parcel};
 use verdict::{Tries, Trouble, Verdict};
 
 /// Instances claimed at a time; more of them let one association carry more classes, fewer hold up less.
@@ -29,8 +32,10 @@ const LEASE: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_secs(1);
 /// Contexts of one association, Verification among them.
 const CONTEXTS_MAX: usize = 128;
-/// An association that is lost during one instance so often in a row is that instance's fault.
+/// An association that is lost during one instance so often, while others are answered, is that instance's fault.
 const LOST_MAX: u32 = 3;
+/// An association that was idle for so long may have been closed by the PACS meanwhile.
+const IDLE_FOR: Duration = Duration::from_secs(1);
 
 type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
 
@@ -38,6 +43,7 @@ type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
 struct Warm {
     association: RequestedAssociation,
     proposed: Vec<Pair>,
+    used: tokio::time::Instant,
 }
 
 /// One destination's task.
@@ -46,15 +52,17 @@ pub(crate) struct Deliverer {
     destination: Destination,
     warm: Option<Warm>,
     failures: u32,
+    losses: Losses,
 }
 
 impl Deliverer {
-    pub(crate) const fn new(shared: Arc<Shared>, destination: Destination) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, destination: Destination) -> Self {
         Self {
             shared,
             destination,
             warm: None,
             failures: 0,
+            losses: Losses::default(),
         }
     }
 
@@ -98,20 +106,20 @@ impl Deliverer {
         }
     }
 
-    /// Works on claimed entries in their order. On trouble with the destination the rest goes back, uncounted.
-    async fn deliver(&mut self, entries: Vec<Entry>) {
-        let mut parcels = Vec::with_capacity(entries.len());
-        for entry in entries {
-            match Parcel::open(&self.shared, entry).await {
-                Ok(parcel) => parcels.push(parcel),
-                Err((entry, why)) => {
-                    tracing::error!(delivery = %entry.routing.delivery, why, "a delivery cannot be opened");
-                    self.settle_failed(&entry, format!("its envelope cannot be opened: {why}"), None)
-                        .await;
-                }
-            }
-        }
-        let mut waiting = parcels.into_iter();
+    /// Works on claimed entries in the order in which they were received at their source. On trouble with the destination
+    /// the rest goes back, uncounted.
+    async fn deliver(&mut self, mut entries: Vec<Entry>) {
+        entries.sort_by(|a, b| {
+            let key = |entry: &Entry| {
+                (
+                    entry.routing.priority,
+                    entry.routing.source.clone(),
+                    entry.routing.sequence,
+                )
+            };
+            key(a).cmp(&key(b))
+        });
+        let mut waiting = self.open(entries).await.into_iter();
         let mut trouble = None;
         while let Some(parcel) = waiting.next() {
             if self.shared.draining.is_cancelled() {
@@ -129,16 +137,46 @@ impl Deliverer {
             }
             self.settle(&parcel, verdict).await;
         }
-        match trouble {
-            Some(why) => self.pause(why).await,
-            None => self.good(),
+        if let Some(why) = trouble {
+            self.pause(why).await;
         }
     }
 
+    async fn open(&mut self, entries: Vec<Entry>) -> Vec<Parcel> {
+        let mut parcels = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match Parcel::open(&self.shared, &entry).await {
+                Ok(parcel) => parcels.push(parcel),
+                Err(OpenError::Unreadable(why)) => {
+                    let why = format!("its bytes cannot be read: {why}");
+                    self.settle_later(&entry, why, None).await;
+                }
+                Err(OpenError::Malformed(why)) => {
+                    let why = format!("its envelope cannot be opened: {why}");
+                    self.settle_failed(&entry, why, None).await;
+                }
+            }
+        }
+        parcels
+    }
+
     async fn deliver_one(&mut self, parcel: &Parcel, needed: &[Pair]) -> Verdict {
+        let was_idle = self.warm.as_ref().is_some_and(|warm| warm.used.elapsed() >= IDLE_FOR);
+        match self.try_one(parcel, needed).await {
+            // Closed by the PACS while nobody used it: nothing to do with this instance.
+            Attempt::Lost(_) if was_idle => match self.try_one(parcel, needed).await {
+                Attempt::Came(verdict) => verdict,
+                Attempt::Lost(error) => self.lost(parcel, &error),
+            },
+            Attempt::Lost(error) => self.lost(parcel, &error),
+            Attempt::Came(verdict) => verdict,
+        }
+    }
+
+    async fn try_one(&mut self, parcel: &Parcel, needed: &[Pair]) -> Attempt {
         let mut warm = match self.association(&parcel.pair(), needed).await {
             Ok(warm) => warm,
-            Err(why) => return Verdict::Destination(why),
+            Err(why) => return Attempt::Came(Verdict::Destination(why)),
         };
         let (class, syntax) = parcel.pair();
         let context = match context_for(&warm, &class, &syntax) {
@@ -146,7 +184,8 @@ impl Deliverer {
             Err(verdict) => {
                 // The association is good for others.
                 self.warm = Some(warm);
-                return verdict;
+                self.answered();
+                return Attempt::Came(verdict);
             }
         };
         let sent = warm
@@ -155,24 +194,40 @@ impl Deliverer {
             .await;
         match sent {
             Ok(response) => {
+                warm.used = tokio::time::Instant::now();
                 self.warm = Some(warm);
-                Verdict::of_status(response.status, response.error_comment.as_deref())
+                self.answered();
+                let comment = response.error_comment.as_deref();
+                Attempt::Came(Verdict::of_status(response.status, comment))
             }
-            Err(AssociationError::Source(error)) => {
-                // The envelope is damaged, or the spool cannot be read: nothing of it has passed for the whole.
-                Verdict::Failed(format!("its bytes cannot be read whole: {error}"))
+            // The envelope is damaged, or the spool cannot be read: nothing of it has passed for the whole.
+            Err(AssociationError::Source(error)) => Attempt::Came(Verdict::of_source(&*error)),
+            Err(error @ AssociationError::TimedOut { .. }) => {
+                Attempt::Came(Verdict::Destination(Trouble::Passing(chain(&error))))
             }
-            Err(error) => self.lost(parcel, &error),
+            Err(error) => Attempt::Lost(error),
         }
     }
 
-    /// The association was lost while an instance was under way: three times in a row is its own fault.
-    fn lost(&self, parcel: &Parcel, error: &AssociationError) -> Verdict {
-        let (said, lost) = (chain(error), parcel.entry.attempts + 1);
-        if lost >= LOST_MAX {
-            return Verdict::Failed(format!("the PACS drops the association on it ({lost} times): {said}"));
+    /// The association was lost while an instance was under way: three times while others are answered is its own fault;
+    /// with different ones in a row it is the destination's.
+    fn lost(&mut self, parcel: &Parcel, error: &AssociationError) -> Verdict {
+        let said = chain(error);
+        match self.losses.lost(parcel.entry.routing.delivery) {
+            Blame::Destination => {
+                let why = format!("it drops one association after the other: {said}");
+                Verdict::Destination(Trouble::Passing(why))
+            }
+            Blame::Instance(times) if times >= LOST_MAX => {
+                Verdict::Failed(format!("the PACS drops the association on it ({times} times): {said}"))
+            }
+            Blame::Instance(_) => Verdict::Again(format!("the association was lost: {said}")),
         }
-        Verdict::Again(format!("the association was lost: {said}"))
+    }
+
+    fn answered(&mut self) {
+        self.losses.answered();
+        self.good();
     }
 
     /// The warm association if it can carry `pair`, else a new one for what is needed now.
@@ -221,10 +276,15 @@ impl Deliverer {
             );
             return Err(Trouble::Lasting(why));
         }
-        Ok(Warm { association, proposed })
+        let used = tokio::time::Instant::now();
+        Ok(Warm {
+            association,
+            proposed,
+            used,
+        })
     }
 
-    async fn settle(&self, parcel: &Parcel, verdict: Verdict) {
+    async fn settle(&mut self, parcel: &Parcel, verdict: Verdict) {
         let now = self.shared.clock.now();
         let delivery = parcel.entry.routing.delivery;
         match verdict {
@@ -239,63 +299,75 @@ impl Deliverer {
                 stopping::at("before_settle");
                 self.commit(delivery, Settlement::Released, &[Fact::OutcomeKnown(outcome)])
                     .await;
+                self.losses.forget(delivery);
                 tracing::debug!(%delivery, %status, "delivered");
             }
             Verdict::Failed(why) => self.settle_failed(&parcel.entry, why, Some(parcel)).await,
-            Verdict::Again(why) => {
-                let times = &self.shared.config.delivery;
-                let tries = Tries {
-                    most: times.tries,
-                    pause: times.try_again,
-                };
-                let Some(pause) = tries.next(parcel.entry.attempts + 1) else {
-                    let why = format!("{why} (after {} tries)", parcel.entry.attempts + 1);
-                    return self.settle_failed(&parcel.entry, why, Some(parcel)).await;
-                };
-                let at = now.saturating_add(pause);
-                let attempted = DeliveryAttempted {
-                    delivery,
-                    status: None,
-                    reason: why.clone(),
-                    retry_at: Some(at),
-                    at: now,
-                };
-                tracing::warn!(%delivery, why, "not delivered; it is tried again");
-                self.commit(
-                    delivery,
-                    Settlement::Retry { at, note: why },
-                    &[Fact::DeliveryAttempted(attempted)],
-                )
-                .await;
-            }
+            Verdict::Again(why) => self.settle_later(&parcel.entry, why, Some(parcel)).await,
             // The caller has given it back.
             Verdict::Destination(_) => {}
         }
     }
 
-    async fn settle_failed(&self, entry: &Entry, why: String, parcel: Option<&Parcel>) {
+    /// Once more after a while; after the last try the failed list.
+    async fn settle_later(&mut self, entry: &Entry, why: String, parcel: Option<&Parcel>) {
+        let times = &self.shared.config.delivery;
+        let tries = Tries {
+            most: times.tries,
+            pause: times.try_again,
+        };
+        let Some(pause) = tries.next(entry.attempts + 1) else {
+            let why = format!("{why} (after {} tries)", entry.attempts + 1);
+            return self.settle_failed(entry, why, parcel).await;
+        };
+        let (now, delivery) = (self.shared.clock.now(), entry.routing.delivery);
+        let at = now.saturating_add(pause);
+        let attempted = DeliveryAttempted {
+            delivery,
+            status: None,
+            reason: why.clone(),
+            retry_at: Some(at),
+            at: now,
+        };
+        tracing::warn!(%delivery, why, "not delivered; it is tried again");
+        let retry = Settlement::Retry { at, note: why };
+        self.commit(delivery, retry, &[Fact::DeliveryAttempted(attempted)])
+            .await;
+    }
+
+    async fn settle_failed(&mut self, entry: &Entry, why: String, parcel: Option<&Parcel>) {
         let delivery = entry.routing.delivery;
         tracing::error!(%delivery, why, "not delivered; it is on the failed list");
+        self.losses.forget(delivery);
         let at = self.shared.clock.now();
+        let sha256 = match parcel {
+            Some(parcel) => Some(parcel.trailer.sha256),
+            None => self.digest_in_ledger(delivery).await,
+        };
+        let reason = why.clone();
         // The outcome is known: the far ledger hears of it too.
-        let fact = match parcel {
-            Some(parcel) => Fact::OutcomeKnown(OutcomeKnown {
+        let fact = match sha256 {
+            Some(sha256) => Fact::OutcomeKnown(OutcomeKnown {
                 delivery,
                 status: None,
-                reason: Some(why.clone()),
-                sha256: parcel.trailer.sha256,
+                reason: Some(reason),
+                sha256,
                 at,
             }),
-            None => Fact::Failed(packhorse_ledger::fact::Failed {
-                delivery,
-                reason: why.clone(),
-                at,
-            }),
+            None => Fact::Failed(Failed { delivery, reason, at }),
         };
         self.commit(delivery, Settlement::Failed { note: why }, &[fact]).await;
     }
 
-    async fn commit(&self, delivery: packhorse_ids::DeliveryId, settlement: Settlement, facts: &[Fact]) {
+    async fn digest_in_ledger(&self, delivery: DeliveryId) -> Option<Digest> {
+        let view = self
+            .shared
+            .ledger(move |projection| projection.delivery(delivery))
+            .await;
+        view?.ok()??.sha256.parse().ok()
+    }
+
+    async fn commit(&self, delivery: DeliveryId, settlement: Settlement, facts: &[Fact]) {
         let facts = facts.iter().filter_map(fact_bytes).collect();
         if let Err(error) = self
             .shared
@@ -370,6 +442,13 @@ impl Deliverer {
             () = self.shared.draining.cancelled() => {}
         }
     }
+}
+
+/// What became of one attempt.
+enum Attempt {
+    Came(Verdict),
+    /// The association was lost before an answer came.
+    Lost(AssociationError),
 }
 
 /// The accepted context for an instance, or what its refusal means.

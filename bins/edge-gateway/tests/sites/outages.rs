@@ -1,6 +1,7 @@
 //! What is off for a while: everything arrives without a hand, and `status` says what is wrong meanwhile.
 
 use std::thread;
+use std::time::Duration;
 
 use packhorse_testkit::peers::{Peer, Xscp, XscpOptions, require};
 use packhorse_testkit::process::{free_port, poll};
@@ -141,4 +142,87 @@ fn a_poison_instance_holds_up_none_behind_it() {
         (target.log().unwrap().len() >= log.len() + 2).then_some(())
     });
     assert!(came.is_some());
+}
+
+#[test]
+fn a_target_that_drops_every_association_costs_no_instance_its_tries() {
+    let Some(_) = require(Peer::Pynetdicom) else { return };
+    let mut options = XscpOptions {
+        abort_every: Some(1),
+        ..XscpOptions::default()
+    };
+    let target = Xscp::start(options.clone()).unwrap();
+    options.port = Some(target.port());
+    let sites = Sites::start(target.port(), &Setup::default());
+    let series = made_series(10, 32);
+    send_all(&sites, "PACS_A", &series);
+    // Far more often than the tries of all together, if each were charged to its instance.
+    target.wait_for(12, PATIENCE).unwrap();
+    let status = sites.json(Host::B, &["status"]);
+    assert_eq!(status["destinations"][0]["health"]["state"], "down", "{status}");
+    assert_eq!(status["failed"], 0, "{status}");
+    drop(target);
+    options.abort_every = None;
+    let target = Xscp::start(options).unwrap();
+    target.wait_for(series.len(), PATIENCE).unwrap();
+    sites.wait_until_quiet();
+    assert_arrived(&series, &target.log().unwrap());
+}
+
+#[test]
+fn a_target_that_does_not_answer_is_down_and_its_instances_wait() {
+    let Some(_) = require(Peer::Pynetdicom) else { return };
+    let target = Xscp::start(XscpOptions {
+        slow: Duration::from_secs(600),
+        ..XscpOptions::default()
+    })
+    .unwrap();
+    let setup = Setup {
+        in_delivery: "answer = \"1s\"",
+        ..Setup::default()
+    };
+    let sites = Sites::start(target.port(), &setup);
+    send_all(&sites, "PACS_A", &made_series(3, 32));
+    target.wait_for(4, PATIENCE).unwrap();
+    let status = sites.json(Host::B, &["status"]);
+    let destination = &status["destinations"][0];
+    assert_eq!(destination["health"]["state"], "down", "{status}");
+    assert!(
+        destination["health"]["why"]
+            .as_str()
+            .unwrap()
+            .contains("did not come within 1s"),
+        "{status}"
+    );
+    assert_eq!(
+        (&destination["failed"], &destination["waiting"]),
+        (&0.into(), &3.into()),
+        "{status}"
+    );
+}
+
+#[test]
+fn an_association_that_the_target_closed_while_idle_costs_nothing() {
+    let Some(_) = require(Peer::Pynetdicom) else { return };
+    let mut options = XscpOptions::default();
+    let target = Xscp::start(options.clone()).unwrap();
+    options.port = Some(target.port());
+    let setup = Setup {
+        in_delivery: "idle = \"60s\"",
+        ..Setup::default()
+    };
+    let sites = Sites::start(target.port(), &setup);
+    let series = made_series(4, 32);
+    send_all(&sites, "PACS_A", &series[..2]);
+    target.wait_for(2, PATIENCE).unwrap();
+    sites.wait_until_quiet();
+    // The PACS is started again: the association that was kept is gone.
+    drop(target);
+    let target = Xscp::start(options).unwrap();
+    send_all(&sites, "PACS_A", &series[2..]);
+    let log = target.wait_for(2, PATIENCE).unwrap();
+    sites.wait_until_quiet();
+    assert_arrived(&series[2..], &log);
+    let attempts = |delivery: &serde_json::Value| delivery["attempts"].as_u64().unwrap();
+    assert_eq!(sites.deliveries(Host::B).iter().map(attempts).sum::<u64>(), 0);
 }

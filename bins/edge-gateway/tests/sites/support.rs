@@ -42,8 +42,8 @@ impl Host {
 pub(crate) struct Setup {
     /// More of edge A's configuration.
     pub(crate) at_a: &'static str,
-    /// More of edge B's configuration.
-    pub(crate) at_b: &'static str,
+    /// More of edge B's `[delivery]`.
+    pub(crate) in_delivery: &'static str,
 }
 
 /// Everything that runs. Killed when dropped.
@@ -67,7 +67,7 @@ impl Sites {
             let token = sites.said(Host::Relay, &["invite", host.folder()]);
             sites.said(host, &["join", &token]);
         }
-        sites.write(Host::B, "edge.toml", &at_b(target_port, setup.at_b));
+        sites.write(Host::B, "edge.toml", &at_b(target_port, setup.in_delivery));
         sites.restart(Host::B);
         sites.write(Host::A, "edge.toml", &at_a(sites.dicom.port(), setup.at_a));
         sites.restart(Host::A);
@@ -237,7 +237,7 @@ to = "st-mary/PACS_B"
     )
 }
 
-fn at_b(target_port: u16, more: &str) -> String {
+fn at_b(target_port: u16, in_delivery: &str) -> String {
     format!(
         r#"[[destination]]
 ae_title = "PACS_B"
@@ -249,8 +249,7 @@ accept_from = ["clinic-a"]
 retry_max = "1s"
 try_again = "1s"
 paused_again = "1s"
-
-{more}
+{in_delivery}
 "#
     )
 }

@@ -6,12 +6,31 @@ use bytes::Bytes;
 use packhorse_association::dimse::{self, Command};
 use packhorse_association::{CStoreRq, DataSource};
 use packhorse_daemon::exit::chain;
-use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
-use packhorse_envelope::{Reader, Trailer};
-use packhorse_spool::Entry;
+use packhorse_dicom::uid::{AbstractSyntaxUid, InvalidUid, TransferSyntaxUid};
+use packhorse_envelope::{ReadError, Reader, Trailer};
+use packhorse_spool::{Entry, StoreError};
 
 use crate::messages::EntryBytes;
 use crate::shared::Shared;
+
+/// An entry cannot be made ready.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// Its bytes cannot be read now.
+    Unreadable(String),
+    /// They are no envelope of an instance.
+    Malformed(String),
+}
+
+impl From<ReadError<StoreError>> for OpenError {
+    fn from(error: ReadError<StoreError>) -> Self {
+        let said = chain(&error);
+        match error {
+            ReadError::Read(_) => Self::Unreadable(said),
+            ReadError::Format(_) => Self::Malformed(said),
+        }
+    }
+}
 
 /// An entry with what its trailer says.
 pub(crate) struct Parcel {
@@ -23,39 +42,30 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
-    /// Opens an entry's envelope; gives the entry back when it cannot be.
-    pub(crate) async fn open(shared: &Shared, entry: Entry) -> Result<Self, (Entry, String)> {
-        match Self::read(shared, &entry).await {
-            Ok((trailer, command, class, syntax)) => Ok(Self {
-                entry,
-                trailer,
-                command,
-                class,
-                syntax,
-            }),
-            Err(why) => Err((entry, why)),
-        }
-    }
-
-    async fn read(
-        shared: &Shared,
-        entry: &Entry,
-    ) -> Result<(Trailer, CStoreRq, AbstractSyntaxUid, TransferSyntaxUid), String> {
+    /// Opens an entry's envelope.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the entry is the caller's to settle.
+    pub(crate) async fn open(shared: &Shared, entry: &Entry) -> Result<Self, OpenError> {
         let bytes = EntryBytes {
             spool: Arc::clone(&shared.spool),
             body: entry.body.clone(),
         };
-        let reader = Reader::open(bytes, entry.routing.length)
-            .await
-            .map_err(|error| chain(&error))?;
+        let reader = Reader::open(bytes, entry.routing.length).await?;
         let trailer = reader.trailer().clone();
         let Ok(Command::StoreRq(command)) = dimse::decode(trailer.fields.command_set.clone()) else {
-            return Err("its command set is no C-STORE-RQ".to_owned());
+            return Err(OpenError::Malformed("its command set is no C-STORE-RQ".to_owned()));
         };
-        let class = command.sop_class_uid().map_err(|error| error.to_string())?;
-        let syntax = TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str());
-        let syntax = syntax.map_err(|error| error.to_string())?;
-        Ok((trailer, command, AbstractSyntaxUid::from(&class), syntax))
+        let malformed = |error: InvalidUid| OpenError::Malformed(error.to_string());
+        let class = AbstractSyntaxUid::from(&command.sop_class_uid().map_err(malformed)?);
+        let syntax = TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str()).map_err(malformed)?;
+        Ok(Self {
+            entry: entry.clone(),
+            trailer,
+            command,
+            class,
+            syntax,
+        })
     }
 
     /// What it needs a presentation context for.

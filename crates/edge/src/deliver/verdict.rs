@@ -6,6 +6,8 @@ use packhorse_association::AssociationError;
 use packhorse_daemon::exit::chain;
 use packhorse_dicom::negotiation::{ContextResult, Rejection};
 use packhorse_dicom::status::{Status, StoreOutcome};
+use packhorse_envelope::ReadError;
+use packhorse_spool::StoreError;
 
 /// What became of one instance at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,15 @@ impl Verdict {
             StoreOutcome::RetryInstance => Self::Again(said),
             // Whether it is there already, only a query could confirm, which comes with `verify`.
             StoreOutcome::Duplicate | StoreOutcome::Final => Self::Failed(said),
+        }
+    }
+
+    /// What an error of the data set's own bytes means.
+    pub(crate) fn of_source(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
+        let said = chain(error);
+        match error.downcast_ref::<ReadError<StoreError>>() {
+            Some(ReadError::Read(_)) => Self::Again(format!("its bytes cannot be read: {said}")),
+            _ => Self::Failed(format!("its bytes are not those that were sealed: {said}")),
         }
     }
 
