@@ -2,8 +2,11 @@
 //! target's own log, custody by the answers that the source got.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod durability;
 mod instances;
 mod interop;
 mod kills;
+mod odd;
+mod operator;
 mod outages;
 mod support;

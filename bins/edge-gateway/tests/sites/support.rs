@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use packhorse_testkit::process::{Daemon, Finished, binary, poll, run, spawn_ready};
+use packhorse_testkit::process::{Daemon, Finished, ProcessError, binary, poll, run, spawn_ready};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -147,10 +147,11 @@ impl Sites {
     }
 
     /// Starts a host through another program, which is given the host's command line.
-    pub(crate) fn restart_under(&mut self, host: Host, wrapper: &mut Command) {
+    pub(crate) fn restart_under(&mut self, host: Host, wrapper: &mut Command) -> Result<(), ProcessError> {
         self.daemons[host as usize] = None;
         wrapper.arg(program(host)).args(["run", "--dir"]).arg(self.folder(host));
-        self.daemons[host as usize] = Some(spawn_ready(wrapper).unwrap());
+        self.daemons[host as usize] = Some(spawn_ready(wrapper)?);
+        Ok(())
     }
 
     pub(crate) fn daemon(&mut self, host: Host) -> &mut Daemon {
