@@ -1,10 +1,12 @@
 //! The embedded store: SQLite rows, slab payloads, one committer thread.
 
+mod claim;
 mod committer;
 mod compact;
 mod extents;
 mod hold;
 mod index;
+mod leases;
 mod payloads;
 mod rows;
 mod schema;

@@ -270,9 +270,18 @@ pub trait Index: Send + Sync {
         facts: Vec<Bytes>,
     ) -> Result<Vec<Committed>, StoreError>;
 
-    /// At most `max` (256) entries that are due and not leased, leased from now for `lease`: by priority, time due, and
-    /// order of commit. FIFO across studies is not promised.
+    /// At most `max` (256) entries that are due and not leased, leased from now for `lease`: by priority, ready ones before
+    /// those acknowledged long ago, time due, and order of commit. FIFO across studies is not promised.
     async fn claim(
+        &self,
+        epoch: Epoch,
+        queue: &QueueName,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// As [`claim`](Self::claim), but only what is [`Stat`](packhorse_ids::Priority::Stat).
+    async fn claim_urgent(
         &self,
         epoch: Epoch,
         queue: &QueueName,

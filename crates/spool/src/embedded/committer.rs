@@ -176,7 +176,7 @@ impl Committer {
         {
             let mut leases = self.shared.leases();
             for delivery in &effects.unleased {
-                leases.remove(delivery);
+                leases.give_back(*delivery);
             }
         }
         {
@@ -207,6 +207,7 @@ impl Committer {
         let now = self.shared.clock.now();
         if now >= self.next_chores || self.compactor.is_busy() {
             self.next_chores = now.saturating_add(CHORES_EVERY);
+            self.shared.leases().end_old(now);
             let chores = self
                 .forget_old(now)
                 .and_then(|()| self.compactor.step(&mut self.connection, &self.shared, now));

@@ -116,7 +116,7 @@ fn choose(connection: &Connection, shared: &Shared, slab: u32) -> rusqlite::Resu
     {
         let delivery = DeliveryId::from_bytes(row.get(0)?);
         let from = Place::from_locator(&Locator::new(row.get::<_, Vec<u8>>(1)?));
-        if shared.leases().contains_key(&delivery) {
+        if shared.leases().has(delivery) {
             continue;
         }
         let Some((from, to)) = from.and_then(|from| Some((from, shared.slabs.reserve_elsewhere(from)?))) else {

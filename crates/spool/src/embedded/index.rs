@@ -1,14 +1,14 @@
 //! The embedded store's index.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{DeliveryId, Epoch, WallTime};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use packhorse_ids::{DeliveryId, Epoch, Priority, WallTime};
+use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::watch;
 
+use super::claim::{self, Asked};
 use super::rows;
 use super::shared::ask;
 use super::spool::Spool;
@@ -43,21 +43,17 @@ impl Index for Spool {
         max: usize,
         lease: Duration,
     ) -> Result<Vec<Entry>, StoreError> {
-        if epoch != self.shared.epoch {
-            return Err(StoreError::Stale);
-        }
-        let (queue, max) = (queue.clone(), max.min(CLAIM_MAX));
-        self.query(move |db, shared| {
-            let now = shared.clock.now();
-            let mut leases = shared.leases();
-            let mut claimed = claim_state(db, &queue, EntryState::Ready, now, max, &leases)?;
-            let again = claim_state(db, &queue, EntryState::Acked, now, max - claimed.len(), &leases)?;
-            claimed.extend(again);
-            let until = now.saturating_add(lease);
-            leases.extend(claimed.iter().map(|entry| (entry.routing.delivery, until)));
-            Ok(claimed)
-        })
-        .await
+        self.claim_from(epoch, queue, Priority::Bulk, max, lease).await
+    }
+
+    async fn claim_urgent(
+        &self,
+        epoch: Epoch,
+        queue: &QueueName,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.claim_from(epoch, queue, Priority::Stat, max, lease).await
     }
 
     async fn settle(
@@ -77,7 +73,7 @@ impl Index for Spool {
         {
             let mut leases = self.shared.leases();
             for delivery in &deliveries {
-                leases.remove(delivery);
+                leases.give_back(*delivery);
             }
         }
         self.shared.wake();
@@ -168,6 +164,26 @@ impl Index for Spool {
 }
 
 impl Spool {
+    async fn claim_from(
+        &self,
+        epoch: Epoch,
+        queue: &QueueName,
+        least: Priority,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if epoch != self.shared.epoch {
+            return Err(StoreError::Stale);
+        }
+        let asked = Asked {
+            queue: queue.clone(),
+            least,
+            max: max.min(CLAIM_MAX),
+            lease,
+        };
+        self.query(move |db, shared| claim::claim(db, shared, &asked)).await
+    }
+
     fn check_room_for(&self, entries: &[NewEntry]) -> Result<(), StoreError> {
         if entries.iter().all(|entry| matches!(entry.body, Body::Stored(_))) {
             self.shared.check_room_for_row()
@@ -175,31 +191,4 @@ impl Spool {
             self.shared.check_room()
         }
     }
-}
-
-/// Reads due entries in one state, passing over leased ones, and leases them.
-fn claim_state(
-    db: &Connection,
-    queue: &QueueName,
-    state: EntryState,
-    now: WallTime,
-    max: usize,
-    leases: &HashMap<DeliveryId, WallTime>,
-) -> rusqlite::Result<Vec<Entry>> {
-    let sql = format!(
-        "SELECT {} FROM entry WHERE queue = ? AND state = ? AND due <= ? ORDER BY priority, due, n",
-        rows::COLUMNS
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![queue.as_str(), state.code(), now.unix_micros()])?;
-    let mut claimed = Vec::new();
-    while claimed.len() < max
-        && let Some(row) = rows.next()?
-    {
-        let delivery = DeliveryId::from_bytes(row.get(0)?);
-        if leases.get(&delivery).is_none_or(|until| *until <= now) {
-            claimed.push(rows::entry(row)?.1);
-        }
-    }
-    Ok(claimed)
 }

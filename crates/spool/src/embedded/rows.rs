@@ -72,6 +72,15 @@ pub(super) fn find(connection: &Connection, delivery: DeliveryId) -> rusqlite::R
         .optional()
 }
 
+/// The entry with this number.
+pub(super) fn nth(connection: &Connection, number: u64) -> rusqlite::Result<Option<Entry>> {
+    let sql = format!("SELECT {COLUMNS} FROM entry WHERE n = ?");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement
+        .query_row([number.cast_signed()], |row| entry(row).map(|(_, entry)| entry))
+        .optional()
+}
+
 /// Where an entry is counted, and what it holds: enough to settle it without reading its body.
 #[derive(Debug)]
 pub(super) struct Brief {

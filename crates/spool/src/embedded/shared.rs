@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, WallTime};
+use packhorse_ids::{Clock, Epoch, PayloadId};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::leases::Leases;
 use super::slab::Slabs;
 use super::spool::SpoolConfig;
 use super::work::{Done, Op, Work};
@@ -40,7 +41,7 @@ pub(super) struct Shared {
     pub(super) index_free: AtomicU64,
     is_poisoned: AtomicBool,
     counts: Mutex<Counts>,
-    leases: Mutex<HashMap<DeliveryId, WallTime>>,
+    leases: Mutex<Leases>,
     /// Payloads that have a writer or an uncommitted locator now: one each.
     writing: Mutex<HashSet<PayloadId>>,
     /// `None` once the spool is closed: the committer ends when it has done what waits.
@@ -98,7 +99,7 @@ impl Shared {
         lock(&self.counts)
     }
 
-    pub(super) fn leases(&self) -> MutexGuard<'_, HashMap<DeliveryId, WallTime>> {
+    pub(super) fn leases(&self) -> MutexGuard<'_, Leases> {
         lock(&self.leases)
     }
 

@@ -142,7 +142,7 @@ impl Spool {
 
     pub(super) async fn query<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection, &Shared) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection, &Arc<Shared>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let [first, second] = &self.readers;
         let reader = if first.try_lock().is_ok() {
