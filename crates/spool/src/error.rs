@@ -11,7 +11,7 @@ pub enum StoreError {
     Full {
         /// Bytes free on the file system.
         free: u64,
-        /// Bytes that are never used.
+        /// Bytes that payloads never use.
         reserve: u64,
     },
     /// An earlier write or sync failed. What the disk holds is not known, so nothing is acknowledged until the spool is

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{commit, entry, open, queue, runtime, stored};
-use packhorse_ids::{DeliveryId, FakeClock, PayloadId, SystemClock, WallTime};
-use packhorse_spool::{Body, Disk, Index as _, Payloads as _, RealDisk, Settlement, Spool, SpoolConfig, StoreError};
+use packhorse_ids::{DeliveryId, FakeClock, Kind, PayloadId, SystemClock, WallTime};
+use packhorse_spool::{
+    Body, Disk, Index as _, NewEntry, Payloads as _, RealDisk, Settlement, Spool, SpoolConfig, StoreError,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -208,6 +210,49 @@ fn a_full_spool_takes_again_when_it_has_been_emptied() {
         commit(&spool, epoch, entry(100, Body::Inline(of(1, 1)))).await;
         let body = stored(&spool, 101, &vec![1; MIB]).await.unwrap();
         commit(&spool, epoch, entry(101, body)).await;
+    });
+}
+
+#[test]
+fn a_full_spool_takes_messages_and_settlements_but_no_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(SmallDisk {
+        length: AtomicU64::new(10 * MIB as u64),
+    });
+    let config = SpoolConfig {
+        slab_len: MIB as u64,
+        reserve: 4 * MIB as u64,
+        disk: disk.clone(),
+    };
+    let inline = |id, kind| {
+        let mut new = entry(id, Body::Inline(of(1, 1)));
+        new.routing.kind = kind;
+        new
+    };
+    runtime().block_on(async {
+        let (spool, epoch) = Spool::open(folder.path(), config, Arc::new(SystemClock)).unwrap();
+        let body = stored(&spool, 1, &vec![1; 100_000]).await.unwrap();
+        commit(&spool, epoch, entry(1, body)).await;
+        let free_is = |free: usize| {
+            disk.length.store(u64::MAX, Ordering::SeqCst);
+            let used = u64::MAX - disk.free(folder.path()).unwrap();
+            disk.length.store(used + free as u64, Ordering::SeqCst);
+        };
+        let is_full = |result: Result<_, StoreError>| matches!(result, Err(StoreError::Full { .. }));
+        free_is(3 * MIB / 2);
+        let take = |new: NewEntry| spool.commit(epoch, vec![new], vec![]);
+        assert!(is_full(take(inline(2, Kind::Delivery)).await));
+        take(inline(3, Kind::Message)).await.unwrap();
+        let both = vec![inline(4, Kind::Message), inline(5, Kind::Delivery)];
+        assert!(is_full(spool.commit(epoch, both, vec![]).await));
+        free_is(MIB / 2);
+        assert!(
+            is_full(take(inline(6, Kind::Message)).await),
+            "a quarter is not for messages"
+        );
+        let released = (entry(1, Body::Inline(of(1, 1))).routing.delivery, Settlement::Released);
+        spool.settle(epoch, vec![released], vec![of(9, 9)]).await.unwrap();
+        assert_eq!(spool.counts().iter().map(|count| count.entries).sum::<u64>(), 1);
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{DeliveryId, Epoch, Priority, WallTime};
+use packhorse_ids::{DeliveryId, Epoch, Kind, Priority, WallTime};
 use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::watch;
 
@@ -185,10 +185,14 @@ impl Spool {
     }
 
     fn check_room_for(&self, entries: &[NewEntry]) -> Result<(), StoreError> {
-        if entries.iter().all(|entry| matches!(entry.body, Body::Stored(_))) {
-            self.shared.check_room_for_row()
-        } else {
+        let is_inline = |entry: &&NewEntry| matches!(entry.body, Body::Inline(_));
+        let is_delivery = |entry: &NewEntry| entry.routing.kind == Kind::Delivery;
+        if entries.iter().filter(is_inline).any(is_delivery) {
             self.shared.check_room()
+        } else if entries.iter().all(|entry| is_inline(&entry)) {
+            self.shared.check_room_for_message()
+        } else {
+            self.shared.check_room_for_row()
         }
     }
 }

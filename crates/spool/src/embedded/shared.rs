@@ -152,6 +152,12 @@ impl Shared {
         self.check_room_above(self.config.reserve / 2)
     }
 
+    /// Whether a message may be taken: small, and what frees space (receipts) comes in messages. A spool that refused them
+    /// when it is full would stay so.
+    pub(super) fn check_room_for_message(&self) -> Result<(), StoreError> {
+        self.check_room_above(self.config.reserve / 4)
+    }
+
     /// Rows that went have left room in the index, and slabs that hold nothing give theirs back to the disk: a spool that
     /// was full and has been emptied takes again.
     fn check_room_above(&self, kept: u64) -> Result<(), StoreError> {

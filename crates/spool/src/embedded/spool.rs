@@ -27,7 +27,8 @@ const OPS_MAX: usize = 1024;
 pub struct SpoolConfig {
     /// Bytes of a slab. Default 64 MiB; 64 KiB at least.
     pub slab_len: u64,
-    /// Bytes of the file system that are never used. Default 256 MiB.
+    /// Bytes of the file system that payloads never use. Rows of what has its space already may use half of it, messages
+    /// between edges three quarters: they free space. Default 256 MiB.
     pub reserve: u64,
     /// The payload files' I/O.
     pub disk: Arc<dyn Disk>,
