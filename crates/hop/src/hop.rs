@@ -77,7 +77,7 @@ fn now() -> Instant {
 /// What a store error means for one delivery on a link.
 fn custodian_error(error: StoreError) -> CustodianError {
     match error {
-        StoreError::Full { .. } | StoreError::NotFound(_) | StoreError::Read(_) => {
+        StoreError::Full { .. } | StoreError::Busy(_) | StoreError::NotFound(_) | StoreError::Read(_) => {
             CustodianError::Later(error.to_string())
         }
         StoreError::Poisoned | StoreError::Stale | StoreError::Closed | StoreError::Write(_) | StoreError::Index(_) => {

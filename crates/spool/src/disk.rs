@@ -20,11 +20,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// What the system said. The spool is poisoned then, and the call never repeated.
     fn sync(&self, file: &File) -> io::Result<()>;
 
-    /// Makes durable which files `folder` has.
+    /// Makes durable which files the open folder has.
     ///
     /// # Errors
-    /// What the system said.
-    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// What the system said. The spool is poisoned then, and the call never repeated.
+    fn sync_folder(&self, folder: &File) -> io::Result<()>;
 
     /// Bytes free on the file system of `folder`.
     ///
@@ -46,8 +46,8 @@ impl Disk for RealDisk {
         file.sync_data()
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
+    fn sync_folder(&self, folder: &File) -> io::Result<()> {
+        folder.sync_all()
     }
 
     fn free(&self, folder: &Path) -> io::Result<u64> {

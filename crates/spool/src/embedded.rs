@@ -8,6 +8,8 @@ mod hold;
 mod index;
 mod leases;
 mod payloads;
+mod pins;
+mod place;
 mod rows;
 mod schema;
 mod shared;
@@ -17,4 +19,5 @@ mod work;
 mod writer;
 
 pub(crate) use hold::Hold;
+pub(crate) use pins::Pin;
 pub use spool::{Spool, SpoolConfig, SpoolStats};

@@ -14,6 +14,10 @@ pub enum StoreError {
         /// Bytes that payloads never use.
         reserve: u64,
     },
+    /// A file cannot be opened or made now, for want of descriptors for instance: nothing was written, and it may work
+    /// another time.
+    #[error("the spool cannot open a file now")]
+    Busy(#[source] io::Error),
     /// An earlier write or sync failed. What the disk holds is not known, so nothing is acknowledged until the spool is
     /// opened again: after a failed fsync the kernel forgets what it could not write.
     #[error("the spool is out of order since a write failed; restart to open it again")]

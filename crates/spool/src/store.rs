@@ -14,7 +14,7 @@ use bytes::Bytes;
 use packhorse_ids::{DeliveryId, Epoch, PayloadId, Routing, SegmentSet, Sequence, WallTime};
 use tokio::sync::watch;
 
-use crate::embedded::Hold;
+use crate::embedded::{Hold, Pin};
 use crate::error::StoreError;
 
 /// Sealed bytes up to 32 KiB stand in the entry's row; more in a slab. At 128 KiB a row's p99 was 10 to 28 ms.
@@ -63,18 +63,24 @@ impl fmt::Debug for QueueName {
 }
 
 /// Where stored bytes are: at most 64 bytes that only the store can read. A writer's locator is committed once; dropped
-/// before, with all its copies, the bytes' space is free again.
+/// before, with all its copies, the bytes' space is free again. A claimed entry's locator keeps its bytes readable, also when
+/// the entry is released meanwhile; its space is used again when the last copy is dropped.
 #[derive(Clone, Debug)]
 pub struct Locator {
     pub(crate) bytes: Box<[u8]>,
     /// `None` for a locator that was read from the index.
     pub(crate) hold: Option<Arc<Hold>>,
+    /// Only for a locator of a claimed entry.
+    pub(crate) pin: Option<Arc<Pin>>,
 }
 
 impl Locator {
     pub(crate) fn new(bytes: impl Into<Box<[u8]>>) -> Self {
-        let (bytes, hold) = (bytes.into(), None);
-        Self { bytes, hold }
+        Self {
+            bytes: bytes.into(),
+            hold: None,
+            pin: None,
+        }
     }
 }
 

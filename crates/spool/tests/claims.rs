@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use common::{LEASE, commit, entry, open, queue, runtime};
+use common::{LEASE, commit, entry, open, queue, runtime, stored};
 use packhorse_ids::{FakeClock, Priority, WallTime};
-use packhorse_spool::{Body, Custody, Entry, Index as _, NewEntry, Settlement, Spool};
+use packhorse_spool::{Body, Custody, Entry, Index as _, NewEntry, Payloads as _, Settlement, Spool};
 
 fn of(id: u16, priority: Priority) -> NewEntry {
     let mut new = entry(id, Body::Inline(vec![1].into()));
@@ -19,6 +20,13 @@ fn of(id: u16, priority: Priority) -> NewEntry {
 fn ids(entries: &[Entry]) -> Vec<u16> {
     let id = |entry: &Entry| u16::from_be_bytes(*entry.routing.delivery.as_bytes().first_chunk().unwrap());
     entries.iter().map(id).collect()
+}
+
+fn files(folder: &Path, prefix: &str) -> usize {
+    let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    files
+        .filter(|file| file.file_name().to_str().unwrap().starts_with(prefix))
+        .count()
 }
 
 #[test]
@@ -89,5 +97,32 @@ fn two_who_claim_at_once_share_and_never_get_the_same() {
         }
         claimed.sort_unstable();
         assert_eq!(claimed, (0..1_000).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn the_bytes_of_a_claimed_entry_stay_until_it_is_dropped_also_when_it_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        // In slabs, and in files of their own.
+        for id in 1..=20 {
+            let length = if id % 2 == 0 { 900_000 } else { 5_000_000 };
+            let bytes = |fill: u8| vec![fill; length];
+            let body = stored(&spool, id, &bytes(1)).await.unwrap();
+            commit(&spool, epoch, entry(id, body)).await;
+            let claimed = spool.claim(epoch, &queue(), 10, LEASE).await.unwrap().remove(0);
+            let (copy, delivery) = (claimed.body.clone(), claimed.routing.delivery);
+            let released = vec![(delivery, Settlement::Released)];
+            spool.settle(epoch, released, vec![]).await.unwrap();
+            spool.unclaim(epoch, vec![delivery]).await.unwrap();
+            drop(claimed);
+            // Whoever comes now would be given the same space.
+            let next = stored(&spool, id + 100, &bytes(2)).await.unwrap();
+            assert_eq!(spool.read(&copy, 0..length as u64).await.unwrap(), bytes(1));
+            drop((copy, next));
+        }
+        assert_eq!(files(folder.path(), "payload-"), 0);
+        assert!(files(folder.path(), "slab-") <= 5, "the space is used again");
     });
 }

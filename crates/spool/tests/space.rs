@@ -4,8 +4,8 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,7 +159,7 @@ impl Disk for SmallDisk {
         RealDisk.sync(file)
     }
 
-    fn sync_folder(&self, folder: &Path) -> std::io::Result<()> {
+    fn sync_folder(&self, folder: &std::fs::File) -> std::io::Result<()> {
         RealDisk.sync_folder(folder)
     }
 
@@ -207,6 +207,7 @@ fn a_full_spool_takes_again_when_it_has_been_emptied() {
         let all = spool.claim(epoch, &queue(), 256, common::LEASE).await.unwrap();
         let released = all.iter().map(|entry| (entry.routing.delivery, Settlement::Released));
         spool.settle(epoch, released.collect(), vec![]).await.unwrap();
+        drop(all);
         commit(&spool, epoch, entry(100, Body::Inline(of(1, 1)))).await;
         let body = stored(&spool, 101, &vec![1; MIB]).await.unwrap();
         commit(&spool, epoch, entry(101, body)).await;
@@ -317,5 +318,67 @@ fn the_log_is_checkpointed_now_and_then_and_not_after_each_commit() {
         assert!((1..20).contains(&checkpoints), "{checkpoints}");
         let log = std::fs::metadata(folder.path().join("index.sqlite-wal")).unwrap().len();
         assert!(log < 80 << 20, "{log}");
+    });
+}
+
+/// A disk whose syncs take until somebody lets them go, once it is slow.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    is_slow: Mutex<bool>,
+    changed: Condvar,
+    was_stuck: AtomicBool,
+}
+
+impl SlowDisk {
+    fn be_slow(&self, is_slow: bool) {
+        *self.is_slow.lock().unwrap() = is_slow;
+        self.changed.notify_all();
+    }
+}
+
+impl Disk for SlowDisk {
+    fn write(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        RealDisk.write(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
+        let (is_slow, enough) = (self.is_slow.lock().unwrap(), Duration::from_secs(10));
+        let waited = self.changed.wait_timeout_while(is_slow, enough, |slow| *slow).unwrap();
+        self.was_stuck.fetch_or(waited.1.timed_out(), Ordering::SeqCst);
+        RealDisk.sync(file)
+    }
+
+    fn sync_folder(&self, folder: &std::fs::File) -> std::io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn free(&self, folder: &Path) -> std::io::Result<u64> {
+        RealDisk.free(folder)
+    }
+}
+
+#[test]
+fn the_making_of_a_slab_does_not_hold_up_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(SlowDisk::default());
+    let config = SpoolConfig {
+        disk: disk.clone(),
+        ..common::config()
+    };
+    // One thread: whoever blocks it blocks everybody.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (spool, epoch) = Spool::open(folder.path(), config, Arc::new(SystemClock)).unwrap();
+        let first = stored(&spool, 1, &[1; 900_000]).await.unwrap();
+        disk.be_slow(true);
+        let let_go = async { disk.be_slow(false) };
+        let (second, ()) = tokio::join!(stored(&spool, 2, &[2; 900_000]), let_go);
+        commit(&spool, epoch, entry(1, first)).await;
+        commit(&spool, epoch, entry(2, second.unwrap())).await;
+        assert_eq!(spool.claim(epoch, &queue(), 10, common::LEASE).await.unwrap().len(), 2);
+        assert!(!disk.was_stuck.load(Ordering::SeqCst));
     });
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use packhorse_ids::{Priority, WallTime};
 use rusqlite::{Connection, params};
 
+use super::pins::Pin;
+use super::place::Place;
 use super::rows;
 use super::shared::Shared;
 use crate::store::{Body, Entry, EntryState, QueueName};
@@ -64,14 +66,21 @@ fn due(db: &Connection, shared: &Shared, asked: &Asked, now: WallTime) -> rusqli
     Ok(found)
 }
 
-fn take(db: &Connection, shared: &Shared, asked: &Asked, now: WallTime, found: &[u64]) -> rusqlite::Result<Vec<Entry>> {
+fn take(
+    db: &Connection,
+    shared: &Arc<Shared>,
+    asked: &Asked,
+    now: WallTime,
+    found: &[u64],
+) -> rusqlite::Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(found.len());
     for number in found {
         entries.extend(rows::nth(db, *number)?.map(|entry| (*number, entry)));
     }
     let until = now.saturating_add(asked.lease);
     entries.retain(|(number, entry)| shared.leases().take(*number, entry.routing.delivery, now, until));
-    // Whatever was settled before it was leased is seen now; what comes later finds the lease.
+    entries.iter_mut().for_each(|(_, entry)| pin(shared, &mut entry.body));
+    // Whatever was settled before it was leased is seen now; what comes later finds the lease and the pin.
     let still: rusqlite::Result<Vec<bool>> = entries
         .iter()
         .map(|(number, entry)| is_still(db, *number, entry))
@@ -89,6 +98,12 @@ fn take(db: &Connection, shared: &Shared, asked: &Asked, now: WallTime, found: &
         }
     }
     failed.map_or(Ok(claimed), Err)
+}
+
+fn pin(shared: &Arc<Shared>, body: &mut Body) {
+    if let Body::Stored(locator) = body {
+        locator.pin = Place::from_locator(locator).map(|place| Pin::new(shared, place));
+    }
 }
 
 /// Whether an entry is as it was read.

@@ -12,8 +12,8 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::compact::Compactor;
+use super::place::Place;
 use super::shared::Shared;
-use super::slab::Place;
 use super::work::{Batch, Done, Effects, Op};
 use crate::error::StoreError;
 use crate::stopping;
@@ -120,7 +120,7 @@ impl Committer {
             is_named |= matches!(place, Place::Own { .. });
         }
         if is_named {
-            self.shared.config.disk.sync_folder(&self.shared.folder)?;
+            self.shared.slabs.sync_folder()?;
         }
         Ok(())
     }
@@ -185,10 +185,7 @@ impl Committer {
                 writing.remove(&hold.payload());
             }
         }
-        effects
-            .freed
-            .into_iter()
-            .for_each(|place| self.shared.slabs.free(place));
+        effects.freed.into_iter().for_each(|place| self.shared.free(place));
         self.shared.stats.entries.fetch_add(effects.entries, Ordering::Relaxed);
         let mut counts = self.shared.counts();
         for (queue, state, entries, length) in effects.counts {
@@ -243,11 +240,13 @@ impl Committer {
         let make = move || match shared.slabs.prepare() {
             Ok(()) => {}
             // Whoever needs a slab will be told.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no slab can be made ahead of need"
-            ),
+            Err(error) => match error.into_io() {
+                error if error.kind() == io::ErrorKind::StorageFull => {}
+                error => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no slab can be made ahead of need"
+                ),
+            },
         };
         let name = "spool-slab".to_owned();
         self.slab_maker = std::thread::Builder::new().name(name).spawn(make).ok();

@@ -14,8 +14,9 @@ use std::time::Duration;
 use packhorse_ids::{DeliveryId, WallTime};
 use rusqlite::{Connection, ErrorCode, params};
 
+use super::place::Place;
 use super::shared::Shared;
-use super::slab::Place;
+use super::slab::FileError;
 use crate::store::Locator;
 
 /// Bytes moved in one step, while nobody waits: some 20 ms.
@@ -49,7 +50,7 @@ impl Compactor {
         self.left.retain(|(until, place)| {
             let is_kept = *until > now;
             if !is_kept {
-                shared.slabs.free(*place);
+                shared.free(*place);
             }
             is_kept
         });
@@ -138,8 +139,9 @@ fn copy(shared: &Shared, moves: &[Move]) -> Result<(), Copying> {
     let mut files: HashMap<Option<u32>, Arc<File>> = HashMap::new();
     for moved in moves {
         let length = usize::try_from(moved.from.length()).unwrap_or(usize::MAX);
-        let bytes = shared.slabs.read(moved.from, 0, length).map_err(Copying::Reading)?;
-        let (file, offset) = shared.slabs.file(moved.to).map_err(Copying::Reading)?;
+        let reading = |error: FileError| Copying::Reading(error.into_io());
+        let bytes = shared.slabs.read(moved.from, 0, length).map_err(reading)?;
+        let (file, offset) = shared.slabs.file(moved.to).map_err(reading)?;
         let disk = &shared.config.disk;
         disk.write(&file, &bytes, offset).map_err(Copying::Writing)?;
         files.insert(moved.to.slab(), file);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 
 use packhorse_ids::PayloadId;
 
+use super::place::Place;
 use super::shared::Shared;
-use super::slab::Place;
 
 /// Keeps a finished payload's space, and nobody else's hands off its id, until it is committed: once. Its bytes are free
 /// again when the last copy of the locator is dropped without that, whatever the reason: a refused commit, a full disk, a

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use packhorse_ids::{PayloadId, SegmentSet};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::shared::ask;
-use super::slab::Place;
+use super::place::Place;
+use super::shared::{Shared, ask};
 use super::spool::Spool;
 use super::work::Work;
 use super::writer::Writer;
@@ -20,16 +20,9 @@ use crate::store::{Body, Locator, PayloadWriter, Payloads};
 impl Payloads for Spool {
     async fn begin(&self, payload: PayloadId, length: Option<u64>) -> Result<Box<dyn PayloadWriter>, StoreError> {
         self.shared.check_room_for_row()?;
-        if !self.shared.writing().insert(payload) {
-            return Err(StoreError::NotFound("this payload is being written already"));
-        }
-        let claimed = Claimed {
-            spool: self,
-            payload: Some(payload),
-        };
-        let begun = self.begin_alone(payload, length).await?;
-        claimed.keep();
-        Ok(begun)
+        let claimed = Claimed::new(&self.shared, payload);
+        let claimed = claimed.ok_or(StoreError::NotFound("this payload is being written already"))?;
+        Ok(Box::new(self.begin_alone(claimed, length).await?))
     }
 
     async fn have(&self, payload: PayloadId) -> Result<SegmentSet, StoreError> {
@@ -56,48 +49,76 @@ impl Payloads for Spool {
                 }
                 let shared = Arc::clone(&self.shared);
                 let read = tokio::task::spawn_blocking(move || shared.slabs.read(place, range.start, length)).await;
-                read.map_err(|_| StoreError::Closed)?
-                    .map(Bytes::from)
-                    .map_err(StoreError::Read)
+                let read = read.map_err(|_| StoreError::Closed)?;
+                read.map(Bytes::from).map_err(|error| self.shared.file_error(error))
             }
         }
     }
 }
 
-/// A payload id that is ours while its writer is made; a writer gives it up itself.
-struct Claimed<'a> {
-    spool: &'a Spool,
-    payload: Option<PayloadId>,
+/// A payload id that is ours as long as it is being written.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    shared: Arc<Shared>,
+    payload: PayloadId,
+    is_passed_on: bool,
 }
 
-impl Claimed<'_> {
-    fn keep(mut self) {
-        self.payload = None;
+impl Claimed {
+    /// `None` when somebody has it.
+    fn new(shared: &Arc<Shared>, payload: PayloadId) -> Option<Self> {
+        let is_new = shared.writing().insert(payload);
+        is_new.then(|| Self {
+            shared: Arc::clone(shared),
+            payload,
+            is_passed_on: false,
+        })
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) const fn payload(&self) -> PayloadId {
+        self.payload
+    }
+
+    /// The id is given up by whoever it was passed on to.
+    pub(super) fn pass_on(mut self) {
+        self.is_passed_on = true;
     }
 }
 
-impl Drop for Claimed<'_> {
+impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(payload) = self.payload {
-            self.spool.shared.writing().remove(&payload);
+        if !self.is_passed_on {
+            self.shared.writing().remove(&self.payload);
         }
     }
 }
 
 impl Spool {
-    async fn begin_alone(&self, payload: PayloadId, length: Option<u64>) -> Result<Box<dyn PayloadWriter>, StoreError> {
+    async fn begin_alone(&self, claimed: Claimed, length: Option<u64>) -> Result<Writer, StoreError> {
+        let payload = claimed.payload();
         // Segments are saved of payloads of known length only.
         if let Some(length) = length
             && let Some((place, segments)) = self.query(move |db, _| partial(db, payload)).await?
         {
             if place.length() == length {
-                return Ok(Box::new(Writer::resume(&self.shared, payload, place, segments)?));
+                return Writer::resume(claimed, place, segments);
             }
             // Other bytes under the same id: what was saved of the first is of no use.
             ask(&self.shared, None, Work::Forget { payload }).await?;
             self.shared.slabs.free(place);
         }
-        Ok(Box::new(Writer::begin(&self.shared, payload, length)?))
+        match Writer::begin_at_once(claimed, length) {
+            Ok(begun) => Ok(begun),
+            // Making a slab takes its time. Given up meanwhile, the writer frees what it was given.
+            Err(claimed) => {
+                let begun = tokio::task::spawn_blocking(move || Writer::begin(claimed, length)).await;
+                begun.map_err(|_| StoreError::Closed)?
+            }
+        }
     }
 }
 

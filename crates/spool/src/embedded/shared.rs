@@ -12,7 +12,9 @@ use packhorse_ids::{Clock, Epoch, PayloadId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::leases::Leases;
-use super::slab::Slabs;
+use super::pins::Pins;
+use super::place::Place;
+use super::slab::{FileError, Slabs};
 use super::spool::SpoolConfig;
 use super::work::{Done, Op, Work};
 use crate::error::StoreError;
@@ -35,6 +37,7 @@ pub(super) struct Shared {
     pub(super) config: SpoolConfig,
     pub(super) folder: PathBuf,
     pub(super) slabs: Slabs,
+    pub(super) pins: Pins,
     pub(super) stats: Counters,
     pub(super) wake: watch::Sender<u64>,
     /// Bytes of the index that are free in it: rows that went. Renewed when room is short.
@@ -83,6 +86,7 @@ impl Shared {
             config: parts.config,
             folder: parts.folder,
             slabs: parts.slabs,
+            pins: Pins::default(),
             stats: Counters::default(),
             wake: watch::Sender::new(0),
             index_free: AtomicU64::new(0),
@@ -105,6 +109,13 @@ impl Shared {
 
     pub(super) fn writing(&self) -> MutexGuard<'_, HashSet<PayloadId>> {
         lock(&self.writing)
+    }
+
+    /// Frees what a row held, once nobody who claimed it may read it.
+    pub(super) fn free(&self, place: Place) {
+        if !self.pins.leave(place) {
+            self.slabs.free(place);
+        }
     }
 
     /// The committer ends when it has done what waits.
@@ -130,6 +141,16 @@ impl Shared {
         StoreError::Full {
             free: self.config.disk.free(&self.folder).unwrap_or(0),
             reserve: self.config.reserve,
+        }
+    }
+
+    /// What trouble with a file means. Only a write or sync that failed leaves something that is not known.
+    pub(super) fn file_error(&self, error: FileError) -> StoreError {
+        match error {
+            FileError::Open(error) if error.kind() == io::ErrorKind::StorageFull => self.full(),
+            FileError::Open(error) => StoreError::Busy(error),
+            FileError::Read(error) => StoreError::Read(error),
+            FileError::Write(error) => self.write_error(error),
         }
     }
 

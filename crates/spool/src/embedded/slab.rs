@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::extents::Extents;
+use super::place::Place;
 use super::shared::lock;
 use super::spool::SpoolConfig;
 use crate::disk::Disk;
-use crate::store::Locator;
 
 /// Payloads up to 4 MiB share slabs.
 pub(super) const SHARED_LEN_MAX: u64 = 4 << 20;
@@ -32,76 +32,39 @@ const SLAB_LEN_MIN: u64 = 64 * 1024;
 /// Zeros are written in pieces of 1 MiB.
 const ZEROS_LEN: u64 = 1 << 20;
 
-/// Where bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In a slab.
-    Extent { slab: u32, offset: u64, length: u64 },
-    /// In a file of their own.
-    Own { number: u64, length: u64 },
+/// What went wrong with a file of payloads.
+#[derive(Debug)]
+pub(super) enum FileError {
+    /// It cannot be opened or made, of room or of descriptors: nothing was written.
+    Open(io::Error),
+    Read(io::Error),
+    /// A write or sync failed: what the file holds is not known.
+    Write(io::Error),
 }
 
-impl Place {
-    pub(super) const fn length(&self) -> u64 {
+impl FileError {
+    pub(super) fn into_io(self) -> io::Error {
         match self {
-            Self::Extent { length, .. } | Self::Own { length, .. } => *length,
+            Self::Open(error) | Self::Read(error) | Self::Write(error) => error,
         }
     }
+}
 
-    /// The slab it is in; `None` for a file of its own.
-    pub(super) const fn slab(&self) -> Option<u32> {
-        match self {
-            Self::Extent { slab, .. } => Some(*slab),
-            Self::Own { .. } => None,
-        }
-    }
-
-    /// Version 1: a tag, then big-endian numbers.
-    pub(super) fn to_locator(self) -> Locator {
-        let mut bytes = Vec::with_capacity(21);
-        match self {
-            Self::Extent { slab, offset, length } => {
-                bytes.push(1);
-                bytes.extend_from_slice(&slab.to_be_bytes());
-                bytes.extend_from_slice(&offset.to_be_bytes());
-                bytes.extend_from_slice(&length.to_be_bytes());
-            }
-            Self::Own { number, length } => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_be_bytes());
-                bytes.extend_from_slice(&length.to_be_bytes());
-            }
-        }
-        Locator::new(bytes)
-    }
-
-    pub(super) fn from_locator(locator: &Locator) -> Option<Self> {
-        let (tag, rest) = locator.bytes.split_first()?;
-        match (tag, rest.len()) {
-            (1, 20) => Some(Self::Extent {
-                slab: u32::from_be_bytes(*rest.first_chunk()?),
-                offset: u64::from_be_bytes(*rest.get(4..)?.first_chunk()?),
-                length: u64::from_be_bytes(*rest.last_chunk()?),
-            }),
-            (2, 16) => Some(Self::Own {
-                number: u64::from_be_bytes(*rest.first_chunk()?),
-                length: u64::from_be_bytes(*rest.last_chunk()?),
-            }),
-            _ => None,
-        }
-    }
-
-    /// What locators of places in `slab` begin with.
-    pub(super) fn locators_of(slab: u32) -> [u8; 5] {
-        let [a, b, c, d] = slab.to_be_bytes();
-        [1, a, b, c, d]
-    }
+/// Space for a payload, and the file that has it.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) place: Place,
+    pub(super) file: Arc<File>,
+    /// Where the place begins in its file.
+    pub(super) base: u64,
 }
 
 /// All slabs of a folder, and which of their pages are free.
 #[derive(Debug)]
 pub(super) struct Slabs {
     folder: PathBuf,
+    /// Kept open: a sync of the folder must not fail for want of a descriptor.
+    folder_file: File,
     slab_len: u64,
     /// Bytes of the file system that are never used.
     reserve: u64,
@@ -158,6 +121,7 @@ impl Slabs {
         }
         Ok(Self {
             folder: folder.into(),
+            folder_file: File::open(folder)?,
             slab_len: pages(config.slab_len.max(SLAB_LEN_MIN)),
             reserve: config.reserve,
             disk: Arc::clone(&config.disk),
@@ -172,35 +136,56 @@ impl Slabs {
         SHARED_LEN_MAX.min(self.slab_len)
     }
 
-    /// Space for `length` bytes: an extent, or a file of its own. Makes a slab when none has room.
-    pub(super) fn reserve(&self, length: u64) -> io::Result<Place> {
+    /// Space for `length` bytes, if a slab has it.
+    pub(super) fn take(&self, length: u64) -> Option<Reserved> {
+        if length > self.shared_len_max() {
+            return None;
+        }
+        let mut inner = lock(&self.inner);
+        let (slab, offset) = inner.free.take(pages(length))?;
+        let file = Arc::clone(&inner.slabs.get(&slab)?.file);
+        let (place, base) = (Place::Extent { slab, offset, length }, offset);
+        Some(Reserved { place, file, base })
+    }
+
+    /// Space for `length` bytes: an extent, or a file of its own. When no slab has room it makes one, which takes a tenth of
+    /// a second or more.
+    pub(super) fn reserve(&self, length: u64) -> Result<Reserved, FileError> {
         if length > self.shared_len_max() {
             self.check_room(length)?;
             return self.own(length);
         }
-        let take = || lock(&self.inner).free.take(pages(length));
-        let (slab, offset) = match take() {
-            Some(taken) => taken,
-            None => {
-                let _making = lock(&self.making);
-                // Somebody may have made one meanwhile.
-                match take() {
-                    Some(taken) => taken,
-                    None => (self.add_slab(pages(length))?, 0),
-                }
-            }
-        };
-        Ok(Place::Extent { slab, offset, length })
+        if let Some(taken) = self.take(length) {
+            return Ok(taken);
+        }
+        let _making = lock(&self.making);
+        // Somebody may have made one meanwhile.
+        if let Some(taken) = self.take(length) {
+            return Ok(taken);
+        }
+        let (slab, file) = self.add_slab(pages(length))?;
+        let (offset, base) = (0, 0);
+        let place = Place::Extent { slab, offset, length };
+        Ok(Reserved { place, file, base })
     }
 
     /// An empty file for a payload that is, or may grow to be, `length` bytes long.
-    pub(super) fn own(&self, length: u64) -> io::Result<Place> {
+    pub(super) fn own(&self, length: u64) -> Result<Reserved, FileError> {
         let number = self.next_own.fetch_add(1, Ordering::Relaxed);
-        File::options()
+        let mut options = File::options();
+        let made = options
             .create_new(true)
+            .read(true)
             .write(true)
-            .open(self.own_path(number))?;
-        Ok(Place::Own { number, length })
+            .open(self.own_path(number));
+        let (place, base) = (Place::Own { number, length }, 0);
+        let file = Arc::new(made.map_err(FileError::Open)?);
+        Ok(Reserved { place, file, base })
+    }
+
+    /// Makes durable which files the folder has.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync_folder(&self.folder_file)
     }
 
     /// Whether the next reservations would have to wait for a slab to be written.
@@ -210,7 +195,7 @@ impl Slabs {
     }
 
     /// Makes a slab ahead of need.
-    pub(super) fn prepare(&self) -> io::Result<()> {
+    pub(super) fn prepare(&self) -> Result<(), FileError> {
         let _making = lock(&self.making);
         if self.is_short() {
             self.add_slab(0)?;
@@ -264,23 +249,28 @@ impl Slabs {
     }
 
     /// The file that holds `place`, and where in it.
-    pub(super) fn file(&self, place: Place) -> io::Result<(Arc<File>, u64)> {
+    pub(super) fn file(&self, place: Place) -> Result<(Arc<File>, u64), FileError> {
         match place {
             Place::Extent { slab, offset, .. } => {
                 let file = lock(&self.inner).slabs.get(&slab).map(|slab| Arc::clone(&slab.file));
-                Ok((file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?, offset))
+                let gone = || FileError::Read(io::ErrorKind::NotFound.into());
+                Ok((file.ok_or_else(gone)?, offset))
             }
             Place::Own { number, .. } => {
-                let file = File::options().read(true).write(true).open(self.own_path(number))?;
-                Ok((Arc::new(file), 0))
+                let opened = File::options().read(true).write(true).open(self.own_path(number));
+                let failed = |error: io::Error| match error.kind() {
+                    io::ErrorKind::NotFound => FileError::Read(error),
+                    _ => FileError::Open(error),
+                };
+                Ok((Arc::new(opened.map_err(failed)?), 0))
             }
         }
     }
 
-    pub(super) fn read(&self, place: Place, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&self, place: Place, at: u64, length: usize) -> Result<Vec<u8>, FileError> {
         let (file, offset) = self.file(place)?;
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset + at)?;
+        file.read_exact_at(&mut bytes, offset + at).map_err(FileError::Read)?;
         Ok(bytes)
     }
 
@@ -314,32 +304,36 @@ impl Slabs {
         self.folder.join(format!("slab-{number:08}"))
     }
 
-    fn check_room(&self, length: u64) -> io::Result<()> {
-        let free = self.disk.free(&self.folder)?;
+    fn check_room(&self, length: u64) -> Result<(), FileError> {
+        let free = self.disk.free(&self.folder).map_err(FileError::Open)?;
         if free < self.reserve.saturating_add(length) {
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(FileError::Open(io::ErrorKind::StorageFull.into()));
         }
         Ok(())
     }
 
-    /// Makes a slab, of which the first `taken` bytes are taken. Gives its number.
-    fn add_slab(&self, taken: u64) -> io::Result<u32> {
+    /// Makes a slab, of which the first `taken` bytes are taken.
+    fn add_slab(&self, taken: u64) -> Result<(u32, Arc<File>), FileError> {
         self.check_room(self.slab_len)?;
         let number = lock(&self.inner).slabs.keys().max().map_or(1, |last| last + 1);
         let path = self.slab_path(number);
-        let file = File::options().create_new(true).read(true).write(true).open(&path)?;
-        let made = self
-            .fill_with_zeros(&file)
-            .and_then(|()| self.disk.sync_folder(&self.folder));
+        let mut options = File::options();
+        let file = options.create_new(true).read(true).write(true).open(&path);
+        let file = Arc::new(file.map_err(FileError::Open)?);
+        let made = self.fill_with_zeros(&file).and_then(|()| self.sync_folder());
         if let Err(error) = made {
             drop(std::fs::remove_file(&path));
-            return Err(error);
+            return Err(FileError::Write(error));
         }
-        let (file, length) = (Arc::new(file), self.slab_len);
+        let length = self.slab_len;
         let mut inner = lock(&self.inner);
-        inner.slabs.insert(number, Slab { file, length });
+        let slab = Slab {
+            file: Arc::clone(&file),
+            length,
+        };
+        inner.slabs.insert(number, slab);
         inner.free.give(number, taken, length - taken);
-        Ok(number)
+        Ok((number, file))
     }
 
     /// Zeros, written: allocated but unwritten blocks would cost a metadata write at the first sync of each.
@@ -408,7 +402,7 @@ mod tests {
                 if frees && !live.is_empty() {
                     slabs.free(live.remove(0));
                 } else {
-                    live.push(slabs.reserve(length).unwrap());
+                    live.push(slabs.reserve(length).unwrap().place);
                 }
                 let all: Vec<_> = live.iter().copied().flat_map(page_numbers).collect();
                 prop_assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
@@ -420,27 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn locators_read_back_and_garbage_does_not() {
-        let own = Place::Own { number: 7, length: 5 };
-        for place in [
-            Place::Extent {
-                slab: 3,
-                offset: 4096,
-                length: 99,
-            },
-            own,
-        ] {
-            assert_eq!(Place::from_locator(&place.to_locator()), Some(place));
-        }
-        assert_eq!(Place::from_locator(&Locator::new([9; 21])), None);
-    }
-
-    #[test]
     fn a_file_of_its_own_that_no_row_names_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let place = slabs(folder.path(), &[]).reserve(1 << 20).unwrap();
+        let place = slabs(folder.path(), &[]).reserve(1 << 20).unwrap().place;
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        let next = slabs(folder.path(), &[place]).reserve(1 << 20).unwrap();
+        let next = slabs(folder.path(), &[place]).reserve(1 << 20).unwrap().place;
         assert_ne!(place, next, "a number is not given twice");
         drop(slabs(folder.path(), &[]));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -450,7 +428,8 @@ mod tests {
     fn empty_slabs_are_given_back_to_a_full_disk_and_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let slabs = slabs(folder.path(), &[]);
-        let (first, second) = (slabs.reserve(60_000).unwrap(), slabs.reserve(60_000).unwrap());
+        let reserve = || slabs.reserve(60_000).unwrap().place;
+        let (first, second) = (reserve(), reserve());
         assert!(!slabs.release_empty());
         slabs.free(second);
         assert!(slabs.release_empty());

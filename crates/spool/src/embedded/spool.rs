@@ -12,9 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
 use super::committer::{Committer, forget_old};
+use super::place::Place;
 use super::schema;
 use super::shared::{Counts, Parts, Shared, lock};
-use super::slab::{Place, Slabs};
+use super::slab::{FileError, Slabs};
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, StoreError};
 use crate::store::{EntryState, Locator, QueueName};
@@ -90,7 +91,7 @@ impl Spool {
         let epoch = Epoch(schema::next_epoch(&connection).map_err(index_error)?);
         let used = used(&connection).map_err(index_error)?;
         let slabs = Slabs::open(folder, &config, &used).map_err(io_error(folder))?;
-        match slabs.prepare() {
+        match slabs.prepare().map_err(FileError::into_io) {
             // What is there can still go out.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             prepared => prepared.map_err(io_error(folder))?,
@@ -187,7 +188,8 @@ fn make_folder(folder: &Path, disk: &dyn Disk) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(io_error(folder))?,
     }
-    disk.sync_folder(parent).map_err(io_error(parent))
+    let synced = File::open(parent).and_then(|parent| disk.sync_folder(&parent));
+    synced.map_err(io_error(parent))
 }
 
 fn lock_folder(folder: &Path) -> Result<File, OpenError> {
@@ -207,7 +209,10 @@ fn lock_folder(folder: &Path) -> Result<File, OpenError> {
 
 fn reader(path: &Path) -> rusqlite::Result<Arc<Mutex<Connection>>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map(|connection| Arc::new(Mutex::new(connection)))
+    let connection = Connection::open_with_flags(path, flags)?;
+    // SQLite opens the write-ahead log at the first question: now, as long as there are descriptors.
+    connection.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
+    Ok(Arc::new(Mutex::new(connection)))
 }
 
 /// The places that rows point to.

@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::hold::Hold;
+use super::place::Place;
 use super::rows;
 use super::shared::Shared;
-use super::slab::Place;
 use crate::error::StoreError;
 use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, NewState, QueueName, Settlement};
 

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use packhorse_ids::{PayloadId, SEGMENT_LEN, SegmentSet, segment_count, segment_len};
 
 use super::hold::Hold;
+use super::payloads::Claimed;
+use super::place::Place;
 use super::shared::{Shared, ask};
-use super::slab::Place;
+use super::slab::Reserved;
 use super::work::Work;
 use crate::error::StoreError;
 use crate::store::{Locator, PayloadWriter};
@@ -35,53 +37,51 @@ pub(super) struct Writer {
     segments: SegmentSet,
     /// A row remembers the place: it outlives this writer.
     is_saved: bool,
-    is_finished: bool,
+    /// `None` once it is finished.
+    claimed: Option<Claimed>,
 }
 
 impl Writer {
-    pub(super) fn begin(shared: &Arc<Shared>, payload: PayloadId, length: Option<u64>) -> Result<Self, StoreError> {
-        let reserved = length.unwrap_or_else(|| shared.slabs.shared_len_max());
-        let place = shared
-            .slabs
-            .reserve(reserved)
-            .map_err(|error| shared.write_error(error))?;
-        Self::at(shared, payload, place, length.is_some(), SegmentSet::new())
+    /// Begins a payload; may have to make a slab for it first.
+    pub(super) fn begin(claimed: Claimed, length: Option<u64>) -> Result<Self, StoreError> {
+        let shared = Arc::clone(claimed.shared());
+        let reserved = shared.slabs.reserve(reserved_len(&shared, length));
+        let reserved = reserved.map_err(|error| shared.file_error(error))?;
+        Ok(Self::at(claimed, reserved, length.is_some()))
+    }
+
+    /// Begins a payload that a slab has room for; gives back the claim when none has.
+    pub(super) fn begin_at_once(claimed: Claimed, length: Option<u64>) -> Result<Self, Claimed> {
+        let shared = claimed.shared();
+        match shared.slabs.take(reserved_len(shared, length)) {
+            Some(reserved) => Ok(Self::at(claimed, reserved, length.is_some())),
+            None => Err(claimed),
+        }
     }
 
     /// Goes on with a payload that has durable segments.
-    pub(super) fn resume(
-        shared: &Arc<Shared>,
-        payload: PayloadId,
-        place: Place,
-        segments: SegmentSet,
-    ) -> Result<Self, StoreError> {
-        let mut writer = Self::at(shared, payload, place, true, segments)?;
-        writer.is_saved = true;
+    pub(super) fn resume(claimed: Claimed, place: Place, segments: SegmentSet) -> Result<Self, StoreError> {
+        let shared = claimed.shared();
+        let (file, base) = shared.slabs.file(place).map_err(|error| shared.file_error(error))?;
+        let mut writer = Self::at(claimed, Reserved { place, file, base }, true);
+        (writer.segments, writer.is_saved) = (segments, true);
         Ok(writer)
     }
 
-    fn at(
-        shared: &Arc<Shared>,
-        payload: PayloadId,
-        place: Place,
-        is_sized: bool,
-        segments: SegmentSet,
-    ) -> Result<Self, StoreError> {
-        let (file, base) = shared.slabs.file(place).map_err(StoreError::Read)?;
-        let shared = Arc::clone(shared);
-        let (is_saved, is_finished) = (false, false);
-        Ok(Self {
-            shared,
-            payload,
+    fn at(claimed: Claimed, reserved: Reserved, is_sized: bool) -> Self {
+        let Reserved { place, file, base } = reserved;
+        Self {
+            shared: Arc::clone(claimed.shared()),
+            payload: claimed.payload(),
+            claimed: Some(claimed),
             place,
             file,
             base,
             length: 0,
             is_sized,
-            segments,
-            is_saved,
-            is_finished,
-        })
+            segments: SegmentSet::new(),
+            is_saved: false,
+        }
     }
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
@@ -93,12 +93,18 @@ impl Writer {
     fn outgrow(&mut self) -> Result<(), StoreError> {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
         let slabs = &self.shared.slabs;
-        let so_far = slabs.read(self.place, 0, length).map_err(StoreError::Read)?;
-        let own = slabs.own(u64::MAX).map_err(|error| self.shared.write_error(error))?;
-        slabs.free(std::mem::replace(&mut self.place, own));
-        (self.file, self.base) = slabs.file(own).map_err(StoreError::Read)?;
+        let failed = |error| self.shared.file_error(error);
+        let so_far = slabs.read(self.place, 0, length).map_err(failed)?;
+        let own = slabs.own(u64::MAX).map_err(failed)?;
+        slabs.free(std::mem::replace(&mut self.place, own.place));
+        (self.file, self.base) = (own.file, own.base);
         self.write(0, &so_far)
     }
+}
+
+/// What is reserved for a payload: one that does not say its length gets an extent, and a file of its own past that.
+fn reserved_len(shared: &Shared, length: Option<u64>) -> u64 {
+    length.unwrap_or_else(|| shared.slabs.shared_len_max())
 }
 
 fn length_of(bytes: &[u8]) -> u64 {
@@ -161,11 +167,13 @@ impl PayloadWriter for Writer {
         if range.end > self.place.length() {
             return Err(StoreError::NotFound("a range behind the payload's end"));
         }
-        let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, self.base + range.start)
-            .map_err(StoreError::Read)?;
-        Ok(Bytes::from(bytes))
+        let (file, at) = (Arc::clone(&self.file), self.base + range.start);
+        let read = move || {
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, at).map(|()| Bytes::from(bytes))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|_| StoreError::Closed)?.map_err(StoreError::Read)
     }
 
     async fn discard(mut self: Box<Self>) -> Result<(), StoreError> {
@@ -186,7 +194,9 @@ impl PayloadWriter for Writer {
         } else {
             self.place = self.shared.slabs.shorten(self.place, self.length);
         }
-        self.is_finished = true;
+        if let Some(claimed) = self.claimed.take() {
+            claimed.pass_on();
+        }
         let file = Arc::clone(&self.file);
         let mut locator = self.place.to_locator();
         locator.hold = Some(Hold::new(&self.shared, self.payload, self.place, file, self.is_saved));
@@ -196,13 +206,9 @@ impl PayloadWriter for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.is_finished {
-            // The locator goes on with it.
-            return;
-        }
-        if !self.is_saved {
+        // A finished one goes on as its locator.
+        if self.claimed.is_some() && !self.is_saved {
             self.shared.slabs.free(self.place);
         }
-        self.shared.writing().remove(&self.payload);
     }
 }

@@ -50,7 +50,7 @@ impl Disk for FailingDisk {
         RealDisk.sync(file)
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+    fn sync_folder(&self, folder: &File) -> io::Result<()> {
         RealDisk.sync_folder(folder)
     }
 
