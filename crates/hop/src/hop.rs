@@ -1,27 +1,35 @@
 //! The custodian of a link, over a spool.
 
-use std::collections::{HashMap, VecDeque};
+use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, Routing, SEGMENT_LEN, WallTime, segment_len};
-use packhorse_spool::{Entry, NewEntry, QueueName, Seen, Settlement, Store, StoreError, stopping};
+use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, Priority, Routing, SEGMENT_LEN, WallTime, segment_len};
+use packhorse_spool::{NewEntry, QueueName, Seen, Settlement, Store, StoreError, backoff, stopping};
 use packhorse_transport::{Acked, Custodian, CustodianError, OfferAnswer, Refusal};
 
 use crate::incoming::{Incoming, Whole};
+use crate::outgoing::Outgoing;
 use crate::place::Place;
+use crate::slots::Slots;
 
 /// A lease outlives any link that still answers; the link gives it back when it ends.
 const LEASE: Duration = Duration::from_secs(600);
 /// The index is asked at least so often, whether or not it woke us: a wake-up is a hint.
 const POLL: Duration = Duration::from_secs(1);
-/// A payload whose link went away is kept in memory so long, in case it goes on.
-const INCOMING_KEPT: Duration = Duration::from_secs(600);
 /// After a store error that may pass, before it is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// A delivery that cannot be read so often is given up; that takes nine minutes.
+const READ_TRIES: u32 = 10;
+/// The pause after the first of these tries; each is twice as long as the one before.
+const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// The longest of them.
+const READ_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// Code of a refusal that is our own, for the place's facts: it never goes over the wire.
+const UNREADABLE: u16 = 0;
 
 /// How a hop behaves.
 #[derive(Clone, Debug)]
@@ -51,11 +59,8 @@ pub struct Hop {
     clock: Arc<dyn Clock>,
     place: Arc<dyn Place>,
     config: HopConfig,
-    /// What the link has now.
-    outgoing: Mutex<HashMap<DeliveryId, Entry>>,
-    /// Claimed, and not yet given to the link.
-    claimed: Arc<Mutex<VecDeque<Entry>>>,
-    incoming: Mutex<HashMap<PayloadId, Arc<tokio::sync::Mutex<Option<Incoming>>>>>,
+    outgoing: Arc<Outgoing>,
+    incoming: Slots,
 }
 
 impl fmt::Debug for Hop {
@@ -66,11 +71,11 @@ impl fmt::Debug for Hop {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
@@ -86,6 +91,12 @@ fn custodian_error(error: StoreError) -> CustodianError {
     }
 }
 
+/// An error and its causes.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
+
 impl Hop {
     /// A hop between `store`, opened with `epoch`, and the links it is given to.
     #[must_use]
@@ -96,27 +107,29 @@ impl Hop {
         place: Arc<dyn Place>,
         config: HopConfig,
     ) -> Self {
-        let (outgoing, claimed, incoming) = (Mutex::default(), Arc::default(), Mutex::default());
         Self {
             store,
             epoch,
             clock,
             place,
             config,
-            outgoing,
-            claimed,
-            incoming,
+            outgoing: Arc::default(),
+            incoming: Slots::default(),
         }
     }
 
-    /// Claims into `claimed`, in a task of its own: dropped while it waits, a claim still lands there and is not lost.
-    async fn claim(&self, max: usize) {
-        let (store, claimed) = (Arc::clone(&self.store), Arc::clone(&self.claimed));
+    /// Claims for the link, in a task of its own: dropped while it waits, a claim still lands there and is not lost.
+    async fn claim(&self, max: usize, least: Priority) {
+        let (store, outgoing) = (Arc::clone(&self.store), Arc::clone(&self.outgoing));
         let (epoch, queue) = (self.epoch, self.config.queue.clone());
         let task = tokio::spawn(async move {
-            match store.claim(epoch, &queue, max, LEASE).await {
-                Ok(entries) => lock(&claimed).extend(entries),
-                Err(error) => tracing::warn!(%queue, error = &error as &dyn std::error::Error, "cannot claim"),
+            let claimed = match least {
+                Priority::Stat => store.claim_urgent(epoch, &queue, max, LEASE).await,
+                Priority::Routine | Priority::Bulk => store.claim(epoch, &queue, max, LEASE).await,
+            };
+            match claimed {
+                Ok(entries) => outgoing.add(entries),
+                Err(error) => tracing::warn!(%queue, error = &error as &dyn Error, "cannot claim"),
             }
         });
         if let Err(error) = task.await {
@@ -124,61 +137,93 @@ impl Hop {
         }
     }
 
-    /// What is claimed and not on the link yet. An entry whose lease ran out while the link still has it is passed over.
-    fn take_claimed(&self, max: usize) -> Vec<Routing> {
-        let (mut claimed, mut outgoing) = (lock(&self.claimed), lock(&self.outgoing));
-        let mut routings = Vec::new();
-        while routings.len() < max
-            && let Some(entry) = claimed.pop_front()
-        {
-            let routing = entry.routing.clone();
-            if outgoing.insert(routing.delivery, entry).is_none() {
-                routings.push(routing);
+    /// Waits until there is something to offer that is no less urgent than `least`.
+    async fn offers(&self, max: usize, least: Priority) -> Vec<Routing> {
+        let mut wakeups = self.store.wakeups();
+        loop {
+            wakeups.mark_unchanged();
+            let ready = self.outgoing.take(max, least);
+            if !ready.is_empty() {
+                return ready;
+            }
+            self.claim(max, least).await;
+            let ready = self.outgoing.take(max, least);
+            if !ready.is_empty() {
+                return ready;
+            }
+            tokio::select! {
+                changed = wakeups.changed() => if changed.is_err() { std::future::pending::<()>().await },
+                () = tokio::time::sleep(POLL) => {}
             }
         }
-        routings
     }
 
-    async fn settle(&self, settlements: Vec<(DeliveryId, Settlement)>, facts: Vec<Bytes>) {
+    async fn settle(&self, settlements: Vec<(DeliveryId, Settlement)>, facts: Vec<Bytes>) -> Result<(), StoreError> {
         stopping::at("before_settle");
         loop {
             match self.store.settle(self.epoch, settlements.clone(), facts.clone()).await {
-                Ok(()) => return,
                 Err(StoreError::Full { .. }) => tokio::time::sleep(STORE_PAUSE).await,
                 // A poisoned spool settles nothing; the entry is offered again after opening, and found out as a repeat.
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "cannot settle");
-                    return;
+                    tracing::error!(error = &error as &dyn Error, "cannot settle");
+                    return Err(error);
                 }
+                Ok(()) => return Ok(()),
             }
         }
     }
 
-    fn incoming_of(&self, payload: PayloadId) -> Arc<tokio::sync::Mutex<Option<Incoming>>> {
-        Arc::clone(lock(&self.incoming).entry(payload).or_default())
+    /// A delivery's bytes cannot be read: it waits, and after [`READ_TRIES`] it is given up. Others go on.
+    async fn unreadable(&self, delivery: DeliveryId, error: StoreError) -> CustodianError {
+        let (is_busy, why) = (matches!(error, StoreError::Busy(_)), chain(&error));
+        let later = match custodian_error(error) {
+            CustodianError::Later(why) => CustodianError::Later(why),
+            other => return other,
+        };
+        // Its other segments fail as well: the first of them counts.
+        let Some(entry) = self.outgoing.remove(delivery) else {
+            return later;
+        };
+        if self.is_gone(delivery).await {
+            return later;
+        }
+        let tries = entry.attempts.saturating_add(1);
+        let (settlement, facts) = if tries >= READ_TRIES && !is_busy {
+            tracing::error!(%delivery, tries, why, "a delivery cannot be read, and is given up");
+            let note = format!("its bytes cannot be read here: {why}");
+            let refusal = Refusal {
+                code: UNREADABLE,
+                text: note.clone(),
+            };
+            (Settlement::Failed { note }, self.place.refused(&entry, &refusal))
+        } else {
+            tracing::warn!(%delivery, tries, why, "a delivery cannot be read now");
+            // Nobody else tries in step with us: no jitter.
+            let wait = backoff(tries, READ_AGAIN_MIN, READ_AGAIN_MAX, 1.0);
+            let at = self.clock.now().saturating_add(wait);
+            let note = format!("its bytes cannot be read: {why}");
+            (Settlement::Retry { at, note }, Vec::new())
+        };
+        match self.settle(vec![(delivery, settlement)], facts).await {
+            Ok(()) => later,
+            Err(error) => custodian_error(error),
+        }
     }
 
-    /// Forgets payloads whose link went away long ago; what was saved of them is still in the spool.
-    fn forget_old_incoming(&self) {
-        let now = now();
-        lock(&self.incoming).retain(|_, slot| {
-            slot.try_lock().map_or(true, |incoming| {
-                incoming
-                    .as_ref()
-                    .is_some_and(|incoming| now.duration_since(incoming.touched) < INCOMING_KEPT)
-            })
-        });
+    /// Whether a delivery that is on the link was released or discarded meanwhile.
+    async fn is_gone(&self, delivery: DeliveryId) -> bool {
+        let seen = self.store.seen(&[delivery]).await;
+        seen.is_ok_and(|seen| !matches!(seen.first(), Some(Some(Seen::Present(_)))))
     }
 
     async fn want(&self, routing: &Routing) -> OfferAnswer {
-        self.forget_old_incoming();
-        let slot = self.incoming_of(routing.payload);
+        let slot = self.incoming.of(routing.payload, now());
         let mut incoming = slot.lock().await;
         if incoming.is_none() {
             match Incoming::begin(routing, &*self.store, now()).await {
                 Ok(begun) => *incoming = Some(begun),
                 Err(error) => {
-                    tracing::warn!(delivery = %routing.delivery, error = &error as &dyn std::error::Error, "cannot take now");
+                    tracing::warn!(delivery = %routing.delivery, error = &error as &dyn Error, "cannot take now");
                     return OfferAnswer::Later;
                 }
             }
@@ -200,69 +245,58 @@ impl Hop {
 #[async_trait]
 impl Custodian for Hop {
     async fn next_offers(&self, max: usize) -> Vec<Routing> {
-        let mut wakeups = self.store.wakeups();
-        loop {
-            wakeups.mark_unchanged();
-            let ready = self.take_claimed(max);
-            if !ready.is_empty() {
-                return ready;
-            }
-            self.claim(max).await;
-            let ready = self.take_claimed(max);
-            if !ready.is_empty() {
-                return ready;
-            }
-            tokio::select! {
-                changed = wakeups.changed() => if changed.is_err() { std::future::pending::<()>().await },
-                () = tokio::time::sleep(POLL) => {}
-            }
-        }
+        self.offers(max, Priority::Bulk).await
+    }
+
+    async fn next_urgent_offers(&self, max: usize) -> Vec<Routing> {
+        self.offers(max, Priority::Stat).await
     }
 
     async fn read(&self, delivery: DeliveryId, _payload: PayloadId, segment: u32) -> Result<Bytes, CustodianError> {
-        let found = lock(&self.outgoing)
-            .get(&delivery)
-            .map(|entry| (entry.body.clone(), entry.routing.length));
-        let Some((body, length)) = found else {
-            return Err(CustodianError::Later(
-                "the delivery is not on this link any more".to_owned(),
-            ));
+        let later = |why: &str| CustodianError::Later(why.to_owned());
+        let Some(reading) = self.outgoing.read(delivery, segment) else {
+            return Err(later("the delivery is not on this link any more"));
         };
+        if reading.is_repeated && self.is_gone(delivery).await {
+            self.outgoing.remove(delivery);
+            return Err(later("the delivery was released meanwhile"));
+        }
         let start = u64::from(segment) * u64::from(SEGMENT_LEN);
-        let length = segment_len(length, segment).map_or(0, u64::from);
-        self.store
-            .read(&body, start..start + length)
-            .await
-            .map_err(custodian_error)
+        let length = segment_len(reading.length, segment).map_or(0, u64::from);
+        match self.store.read(&reading.body, start..start + length).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(self.unreadable(delivery, error).await),
+        }
     }
 
     async fn acked(&self, acks: Vec<Acked>) {
         let again = self.clock.now().saturating_add(self.config.custody_again);
         let (mut settlements, mut facts) = (Vec::new(), Vec::new());
-        {
-            let mut outgoing = lock(&self.outgoing);
-            for ack in acks {
-                if let Some(entry) = outgoing.remove(&ack.delivery) {
-                    facts.extend(self.place.acked(&entry, ack.at));
-                }
-                settlements.push((ack.delivery, Settlement::Acked { again }));
+        for ack in acks {
+            if let Some(entry) = self.outgoing.remove(ack.delivery) {
+                facts.extend(self.place.acked(&entry, ack.at));
             }
+            settlements.push((ack.delivery, Settlement::Acked { again }));
         }
-        self.settle(settlements, facts).await;
+        // What cannot be settled is logged, and offered again.
+        self.settle(settlements, facts).await.ok();
     }
 
     async fn refused(&self, delivery: DeliveryId, why: Refusal) {
-        let entry = lock(&self.outgoing).remove(&delivery);
+        let entry = self.outgoing.remove(delivery);
         tracing::error!(%delivery, code = why.code, why = why.text, "the next hop refuses a delivery for good");
         let facts = entry.map(|entry| self.place.refused(&entry, &why)).unwrap_or_default();
-        self.settle(vec![(delivery, Settlement::Failed { note: why.text })], facts)
-            .await;
+        let failed = (delivery, Settlement::Failed { note: why.text });
+        // As for what is acknowledged.
+        self.settle(vec![failed], facts).await.ok();
     }
 
     async fn lost(&self, unacked: Vec<DeliveryId>) {
-        lock(&self.outgoing).retain(|delivery, _| !unacked.contains(delivery));
+        for delivery in &unacked {
+            self.outgoing.remove(*delivery);
+        }
         if let Err(error) = self.store.unclaim(self.epoch, unacked).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be given back");
+            tracing::warn!(error = &error as &dyn Error, "leases cannot be given back");
         }
     }
 
@@ -277,14 +311,14 @@ impl Custodian for Hop {
             }
             Ok(None) => self.want(routing).await,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot look a delivery up");
+                tracing::warn!(error = &error as &dyn Error, "cannot look a delivery up");
                 OfferAnswer::Later
             }
         }
     }
 
     async fn write(&self, routing: &Routing, segment: u32, bytes: Bytes) -> Result<(), CustodianError> {
-        let slot = self.incoming_of(routing.payload);
+        let slot = self.incoming.of(routing.payload, now());
         let mut incoming = slot.lock().await;
         let Some(receiving) = incoming.as_mut() else {
             return Err(CustodianError::Later("the payload was forgotten meanwhile".to_owned()));
@@ -293,9 +327,9 @@ impl Custodian for Hop {
     }
 
     async fn finish(&self, routing: &Routing) -> Result<WallTime, CustodianError> {
-        let slot = self.incoming_of(routing.payload);
+        let slot = self.incoming.of(routing.payload, now());
         let incoming = slot.lock().await.take();
-        lock(&self.incoming).remove(&routing.payload);
+        self.incoming.done(routing.payload, slot);
         let Some(incoming) = incoming else {
             return Err(CustodianError::Later("the payload was forgotten meanwhile".to_owned()));
         };

@@ -9,7 +9,9 @@
 
 mod hop;
 mod incoming;
+mod outgoing;
 mod place;
+mod slots;
 
 pub use hop::{Hop, HopConfig};
 pub use place::{Place, Placement};

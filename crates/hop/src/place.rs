@@ -45,6 +45,7 @@ pub trait Place: Send + Sync + 'static {
     /// Facts to commit when the peer has acknowledged `entry`.
     fn acked(&self, entry: &Entry, at: WallTime) -> Vec<Bytes>;
 
-    /// Facts to commit when the peer has refused `entry` for good.
+    /// Facts to commit when `entry` does not go on: the peer has refused it for good, or its bytes cannot be read here. Why
+    /// says which.
     fn refused(&self, entry: &Entry, why: &Refusal) -> Vec<Bytes>;
 }

@@ -1,0 +1,86 @@
+//! What is claimed, and what of it the link has.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use packhorse_ids::{DeliveryId, Priority, Routing, SegmentSet};
+use packhorse_spool::{Body, Entry};
+
+use crate::hop::lock;
+
+/// Entries that are leased for a link.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Not yet given to the link.
+    claimed: VecDeque<Entry>,
+    on_link: HashMap<DeliveryId, OnLink>,
+}
+
+#[derive(Debug)]
+struct OnLink {
+    entry: Entry,
+    /// Segments the link has asked for.
+    read: SegmentSet,
+}
+
+/// A segment that the link asks for.
+pub(crate) struct Reading {
+    pub(crate) body: Body,
+    /// Of the whole payload.
+    pub(crate) length: u64,
+    /// It was asked for before: the delivery was put off by the peer, and is offered again.
+    pub(crate) is_repeated: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn add(&self, claimed: Vec<Entry>) {
+        lock(&self.inner).claimed.extend(claimed);
+    }
+
+    /// Gives the link up to `max` of what is claimed, nothing less urgent than `least`. An entry whose lease ran out while
+    /// the link still has it is passed over.
+    pub(crate) fn take(&self, max: usize, least: Priority) -> Vec<Routing> {
+        let mut inner = lock(&self.inner);
+        let (mut routings, mut left) = (Vec::new(), VecDeque::new());
+        while routings.len() < max
+            && let Some(entry) = inner.claimed.pop_front()
+        {
+            if entry.routing.priority > least {
+                left.push_back(entry);
+                continue;
+            }
+            let routing = entry.routing.clone();
+            let read = SegmentSet::new();
+            if inner.on_link.insert(routing.delivery, OnLink { entry, read }).is_none() {
+                routings.push(routing);
+            }
+        }
+        left.append(&mut inner.claimed);
+        inner.claimed = left;
+        routings
+    }
+
+    /// `None` when the link does not have it (any more).
+    pub(crate) fn read(&self, delivery: DeliveryId, segment: u32) -> Option<Reading> {
+        let mut inner = lock(&self.inner);
+        let on_link = inner.on_link.get_mut(&delivery)?;
+        let is_repeated = on_link.read.contains(segment);
+        on_link.read.insert(segment);
+        Some(Reading {
+            body: on_link.entry.body.clone(),
+            length: on_link.entry.routing.length,
+            is_repeated,
+        })
+    }
+
+    /// Takes a delivery back from the link: once, whoever asks first.
+    pub(crate) fn remove(&self, delivery: DeliveryId) -> Option<Entry> {
+        let on_link = lock(&self.inner).on_link.remove(&delivery);
+        on_link.map(|on_link| on_link.entry)
+    }
+}
