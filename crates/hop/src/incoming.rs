@@ -23,7 +23,7 @@ pub(crate) struct Incoming {
 enum Received {
     /// One segment that goes into the entry's row.
     Small(Option<Bytes>),
-    Large(Large),
+    Large(Box<Large>),
 }
 
 /// What the whole payload turned out to be.
@@ -54,7 +54,7 @@ impl Incoming {
             unsaved: 0,
         };
         Ok(Self {
-            bytes: Received::Large(large),
+            bytes: Received::Large(Box::new(large)),
             touched: now,
         })
     }
@@ -91,7 +91,7 @@ impl Incoming {
                     Whole::WrongDigest
                 })
             }
-            Received::Large(large) => large.finish(routing).await,
+            Received::Large(large) => (*large).finish(routing).await,
         }
     }
 }

@@ -278,6 +278,7 @@ pub trait Index: Send + Sync {
 
     /// At most `max` (256) entries that are due and not leased, leased from now for `lease`: by priority, ready ones before
     /// those acknowledged long ago, time due, and order of commit. FIFO across studies is not promised.
+    /// Their bytes can be read as long as the entries are kept, also when they are released meanwhile.
     async fn claim(
         &self,
         epoch: Epoch,
