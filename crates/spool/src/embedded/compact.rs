@@ -14,9 +14,8 @@ use std::time::Duration;
 use packhorse_ids::{DeliveryId, WallTime};
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::place::Place;
+use super::place::{FileError, Place};
 use super::shared::Shared;
-use super::slab::FileError;
 use crate::store::Locator;
 
 /// Bytes moved in one step, while nobody waits: some 20 ms.

@@ -1,4 +1,8 @@
-//! Where bytes are, and how a row says so.
+//! Where bytes are, how a row says so, and what can go wrong with the file that has them.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
 
 use crate::store::Locator;
 
@@ -66,6 +70,33 @@ impl Place {
         let [a, b, c, d] = slab.to_be_bytes();
         [1, a, b, c, d]
     }
+}
+
+/// What went wrong with a file of payloads.
+#[derive(Debug)]
+pub(super) enum FileError {
+    /// It cannot be opened or made, of room or of descriptors: nothing was written.
+    Open(io::Error),
+    Read(io::Error),
+    /// A write or sync failed: what the file holds is not known.
+    Write(io::Error),
+}
+
+impl FileError {
+    pub(super) fn into_io(self) -> io::Error {
+        match self {
+            Self::Open(error) | Self::Read(error) | Self::Write(error) => error,
+        }
+    }
+}
+
+/// Space for a payload, and the file that has it.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) place: Place,
+    pub(super) file: Arc<File>,
+    /// Where the place begins in its file.
+    pub(super) base: u64,
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::leases::Leases;
 use super::pins::Pins;
-use super::place::Place;
-use super::slab::{FileError, Slabs};
+use super::place::{FileError, Place};
+use super::slab::Slabs;
 use super::spool::SpoolConfig;
 use super::work::{Done, Op, Work};
 use crate::error::StoreError;

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::extents::Extents;
-use super::place::Place;
+use super::place::{FileError, Place, Reserved};
 use super::shared::lock;
 use super::spool::SpoolConfig;
 use crate::disk::Disk;
@@ -31,33 +31,6 @@ const PAGE_LEN: u64 = 4096;
 const SLAB_LEN_MIN: u64 = 64 * 1024;
 /// Zeros are written in pieces of 1 MiB.
 const ZEROS_LEN: u64 = 1 << 20;
-
-/// What went wrong with a file of payloads.
-#[derive(Debug)]
-pub(super) enum FileError {
-    /// It cannot be opened or made, of room or of descriptors: nothing was written.
-    Open(io::Error),
-    Read(io::Error),
-    /// A write or sync failed: what the file holds is not known.
-    Write(io::Error),
-}
-
-impl FileError {
-    pub(super) fn into_io(self) -> io::Error {
-        match self {
-            Self::Open(error) | Self::Read(error) | Self::Write(error) => error,
-        }
-    }
-}
-
-/// Space for a payload, and the file that has it.
-#[derive(Debug)]
-pub(super) struct Reserved {
-    pub(super) place: Place,
-    pub(super) file: Arc<File>,
-    /// Where the place begins in its file.
-    pub(super) base: u64,
-}
 
 /// All slabs of a folder, and which of their pages are free.
 #[derive(Debug)]

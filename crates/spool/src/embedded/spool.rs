@@ -12,10 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
 use super::committer::{Committer, forget_old};
-use super::place::Place;
+use super::place::{FileError, Place};
 use super::schema;
 use super::shared::{Counts, Parts, Shared, lock};
-use super::slab::{FileError, Slabs};
+use super::slab::Slabs;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, StoreError};
 use crate::store::{EntryState, Locator, QueueName};

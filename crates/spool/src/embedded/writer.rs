@@ -11,9 +11,8 @@ use packhorse_ids::{PayloadId, SEGMENT_LEN, SegmentSet, segment_count, segment_l
 
 use super::hold::Hold;
 use super::payloads::Claimed;
-use super::place::Place;
+use super::place::{Place, Reserved};
 use super::shared::{Shared, ask};
-use super::slab::Reserved;
 use super::work::Work;
 use crate::error::StoreError;
 use crate::store::{Locator, PayloadWriter};
