@@ -10,7 +10,7 @@ use std::sync::Arc;
 use packhorse_daemon::admin::{self, AdminError, AskError};
 use packhorse_daemon::exit::{Failure, chain};
 use packhorse_daemon::logging::{self, LogFormat};
-use packhorse_daemon::{output, shutdown_signal};
+use packhorse_daemon::{FolderLock, output, shutdown_signal};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_identity::{IdentityError, InvalidToken, Joining, KeyError, SigningKey, Token};
 use packhorse_ids::{Clock as _, SiteName, SystemClock};
@@ -180,25 +180,27 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
     let addresses = token.addresses.clone();
     let folder = dir.join(IDENTITY_FOLDER);
     std::fs::create_dir_all(dir)?;
+    let _lock = FolderLock::take(dir).map_err(StartError::Lock)?;
     let joining = Joining::begin(token, &folder, SystemClock.now())?;
+    // Everything that a full disk could refuse comes before the relay is asked.
+    let signing = SigningKey::open_or_create(&folder)?;
+    let configuration = dir.join(config::FILE_NAME);
+    if !configuration.exists() {
+        std::fs::write(&configuration, config::EXAMPLE)?;
+    }
+    let is_example = std::fs::read(&configuration)? == config::EXAMPLE.as_bytes();
     let tls = joining.client_config(&[ALPN_ENROLL])?;
     let endpoint = gateway::client_endpoint()?;
     let mut asked = Err("the token names no address".to_owned());
     for address in &addresses {
         let name = link::host_of(address).to_owned();
-        let request = |exporter: &[u8; 32]| joining.request(exporter);
+        let request = |exporter: &[u8; 32]| joining.request(exporter, SystemClock.now());
         asked = link::exchange(&endpoint, address, &name, Arc::clone(&tls), request).await;
         if asked.is_ok() {
             break;
         }
     }
-    let identity = joining.complete(&asked.map_err(CommandError::Relay)?, SystemClock.now())?;
-    let signing = SigningKey::open_or_create(&folder)?;
-    let configuration = dir.join(config::FILE_NAME);
-    let is_new = !configuration.exists();
-    if is_new {
-        std::fs::write(&configuration, config::EXAMPLE)?;
-    }
+    let identity = joining.complete(&asked.map_err(CommandError::Relay)?)?;
     output::line(&format!(
         "{} has joined the relay at {}.",
         identity.site(),
@@ -208,7 +210,7 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
         "Fingerprint of its signing key: {}",
         signing.verifying_key().fingerprint()
     ));
-    let edit = if is_new { "Now edit" } else { "Its configuration is" };
+    let edit = if is_example { "Now edit" } else { "Its configuration is" };
     output::line(&format!("{edit} {}, then:", configuration.display()));
     output::line(&format!("  edge-gateway run --dir {}", dir.display()));
     Ok(())

@@ -103,10 +103,10 @@ async fn renew(shared: &Shared, endpoint: &Endpoint, identity: &SiteIdentity) ->
     let tls = identity.renewal_config(&[ALPN_ENROLL]).map_err(words)?;
     let host = target(shared, identity)?;
     let answer = exchange(endpoint, &host.host, &host.server_name, tls, |exporter| {
-        renewal.request(exporter)
+        renewal.request(exporter, shared.clock.now())
     })
     .await?;
-    renewal.complete(&answer, shared.clock.now()).map_err(words)
+    renewal.complete(&answer).map_err(words)
 }
 
 /// Renews the certificate when two thirds of its life are over.

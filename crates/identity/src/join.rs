@@ -12,21 +12,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac as _;
 use packhorse_ids::{SiteName, WallTime};
-use rcgen::{CertificateParams, KeyPair};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 
 use crate::authority::LEAF_DAYS;
-use crate::enroll::{EnrollAnswer, EnrollError, EnrollRequest, EnrollResult, VERSION, mac, renewal_message};
+use crate::enroll::{EnrollAnswer, EnrollError, EnrollRequest, VERSION, mac, renewal_message};
 use crate::files;
+use crate::pending::Pending;
 use crate::tls::{self, CertificateFacts, Own, certificate_facts, pin_of};
 use crate::token::Token;
 
 /// Name of the identity's file.
 const FILE_NAME: &str = "identity.json";
-/// Clocks further apart than this are reported: certificates are checked by them.
-const SKEW_MAX: Duration = Duration::from_secs(300);
 
 /// Joining, renewing or opening an identity failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +35,6 @@ pub enum IdentityError {
     /// The relay refuses.
     #[error(transparent)]
     Refused(#[from] EnrollError),
-    /// The relay's clock and ours differ too much.
-    #[error("this machine's clock is {} s {} the relay's; set it right and join again", skew.as_secs(), if *ahead { "ahead of" } else { "behind" })]
-    ClockOff {
-        /// By how much.
-        skew: Duration,
-        /// Ours is ahead.
-        ahead: bool,
-    },
     /// What the relay answered is no answer, or not for us.
     #[error("the relay's answer cannot be understood; is the edge as new as the relay?")]
     Answer,
@@ -52,9 +42,13 @@ pub enum IdentityError {
     #[error("{} has no identity yet: run `edge-gateway join TOKEN`", _0.display())]
     NotJoined(PathBuf),
     /// There is one.
-    #[error("{} belongs to site {site} already; use another --dir, or remove its identity folder", path.display())]
+    #[error(
+        "{} belongs to site {site} already. For another site use another --dir. To join again as {site}, remove {} and \
+         nothing else: by the signing key beside it the other sites know this one",
+        path.display(), path.join(FILE_NAME).display()
+    )]
     Joined {
-        /// The folder.
+        /// The identity's folder.
         path: PathBuf,
         /// The site it belongs to.
         site: SiteName,
@@ -103,30 +97,11 @@ impl fmt::Debug for SiteIdentity {
     }
 }
 
-/// A key made for a certificate that is asked for.
-struct Asked {
-    key: KeyPair,
-    csr: Vec<u8>,
-}
-
-impl Asked {
-    fn new() -> Result<Self, IdentityError> {
-        let key = KeyPair::generate().map_err(|_| IdentityError::Crypto)?;
-        let csr = CertificateParams::default()
-            .serialize_request(&key)
-            .map_err(|_| IdentityError::Crypto)?;
-        Ok(Self {
-            csr: csr.der().to_vec(),
-            key,
-        })
-    }
-}
-
 /// A join that has begun.
 pub struct Joining {
     token: Token,
     folder: PathBuf,
-    asked: Asked,
+    asked: Pending,
 }
 
 impl fmt::Debug for Joining {
@@ -138,10 +113,11 @@ impl fmt::Debug for Joining {
 }
 
 impl Joining {
-    /// Begins to join with `token`, for the identity in `folder`.
+    /// Begins to join with `token`, for the identity in `folder`; or goes on where an earlier try with the same token
+    /// stopped, which may have used it already.
     ///
     /// # Errors
-    /// [`IdentityError::TokenExpired`], [`Joined`](IdentityError::Joined).
+    /// [`IdentityError::TokenExpired`], [`Joined`](IdentityError::Joined), `Io`.
     pub fn begin(token: Token, folder: &Path, now: WallTime) -> Result<Self, IdentityError> {
         if let Ok(identity) = SiteIdentity::open(folder) {
             return Err(IdentityError::Joined {
@@ -149,13 +125,17 @@ impl Joining {
                 site: identity.facts.site,
             });
         }
-        if token.expires < now {
-            return Err(IdentityError::TokenExpired(token.expires));
-        }
+        let by = format!("token {}", STANDARD.encode(token.id));
+        let asked = match Pending::open(folder, &by)? {
+            // The relay may have answered it in time.
+            Some(asked) => asked,
+            None if token.expires < now => return Err(IdentityError::TokenExpired(token.expires)),
+            None => Pending::create(folder, &by)?,
+        };
         Ok(Self {
+            asked,
             token,
             folder: folder.into(),
-            asked: Asked::new()?,
         })
     }
 
@@ -169,14 +149,15 @@ impl Joining {
 
     /// The request, for the channel with these exported bytes.
     #[must_use]
-    pub fn request(&self, exporter: &[u8; 32]) -> Vec<u8> {
-        let code = mac(&self.token.mac_key(), exporter, &self.asked.csr)
+    pub fn request(&self, exporter: &[u8; 32], now: WallTime) -> Vec<u8> {
+        let code = mac(&self.token.mac_key(), exporter, self.asked.csr())
             .finalize()
             .into_bytes();
         let request = EnrollRequest::Join {
             v: VERSION,
+            now: now.unix_micros(),
             token: STANDARD.encode(self.token.id),
-            csr: STANDARD.encode(&self.asked.csr),
+            csr: STANDARD.encode(self.asked.csr()),
             mac: STANDARD.encode(code),
         };
         serde_json::to_vec(&request).unwrap_or_default()
@@ -186,22 +167,19 @@ impl Joining {
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn complete(self, answer: &[u8], now: WallTime) -> Result<SiteIdentity, IdentityError> {
-        let (certificate, root) = read_answer(answer, now)?;
+    pub fn complete(self, answer: &[u8]) -> Result<SiteIdentity, IdentityError> {
+        let (certificate, root) = read_answer(answer)?;
         if pin_of(&root).ok() != Some(self.token.pin) {
             return Err(IdentityError::Answer);
         }
-        let facts = certificate_facts(&certificate).map_err(|_| IdentityError::Answer)?;
-        if facts.site != self.token.site {
-            return Err(IdentityError::Answer);
-        }
+        let facts = fitting(&certificate, &self.token.site, &self.asked)?;
         let stored = Stored {
             v: VERSION,
             site: facts.site.to_string(),
             relay: self.token.addresses.clone(),
             root: STANDARD.encode(root),
             certificate: STANDARD.encode(certificate),
-            key: STANDARD.encode(self.asked.key.serialized_der()),
+            key: STANDARD.encode(self.asked.key()),
         };
         let identity = SiteIdentity {
             folder: self.folder,
@@ -213,23 +191,24 @@ impl Joining {
     }
 }
 
-/// Certificate and root of an answer, once its time was compared with ours.
-fn read_answer(answer: &[u8], now: WallTime) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
-    let answer: EnrollAnswer = serde_json::from_slice(answer).map_err(|_| IdentityError::Answer)?;
-    let theirs = WallTime::from_unix_micros(answer.now);
-    let (ahead, behind) = (now.saturating_since(theirs), theirs.saturating_since(now));
-    if ahead.max(behind) > SKEW_MAX {
-        return Err(IdentityError::ClockOff {
-            skew: ahead.max(behind),
-            ahead: ahead > behind,
-        });
-    }
-    match answer.result {
-        EnrollResult::Error { error } => Err(error.into()),
-        EnrollResult::Certificate { certificate, root } => {
+/// Certificate and root of an answer.
+fn read_answer(answer: &[u8]) -> Result<(Vec<u8>, Vec<u8>), IdentityError> {
+    match serde_json::from_slice(answer).map_err(|_| IdentityError::Answer)? {
+        EnrollAnswer::Error { error } => Err(error.into()),
+        EnrollAnswer::Certificate { certificate, root } => {
             let decode = |text: &str| STANDARD.decode(text).map_err(|_| IdentityError::Answer);
             Ok((decode(&certificate)?, decode(&root)?))
         }
+    }
+}
+
+/// What the certificate says, if it is this site's and for the key that was asked with.
+fn fitting(certificate: &[u8], site: &SiteName, asked: &Pending) -> Result<CertificateFacts, IdentityError> {
+    let facts = certificate_facts(certificate).map_err(|_| IdentityError::Answer)?;
+    if facts.site == *site && facts.spki == asked.spki() {
+        Ok(facts)
+    } else {
+        Err(IdentityError::Answer)
     }
 }
 
@@ -308,14 +287,15 @@ impl SiteIdentity {
         tls::client_config(own, &root, alpn).map_err(|_| IdentityError::Crypto)
     }
 
-    /// Begins to renew.
+    /// Begins to renew; or goes on where an earlier try stopped, which the relay may have answered already.
     ///
     /// # Errors
-    /// [`IdentityError::Crypto`].
+    /// [`IdentityError::Crypto`], `Io`: then nobody was asked.
     pub fn begin_renewal(&self) -> Result<Renewal, IdentityError> {
+        let by = format!("certificate {}", STANDARD.encode(self.facts.fingerprint));
         Ok(Renewal {
             identity: self.clone(),
-            asked: Asked::new()?,
+            asked: Pending::open_or_create(&self.folder, &by)?,
         })
     }
 
@@ -329,14 +309,16 @@ impl SiteIdentity {
         let path = self.folder.join(FILE_NAME);
         let bytes = serde_json::to_vec_pretty(&self.stored).map_err(|_| IdentityError::Malformed(path.clone()))?;
         let written = files::private_folder(&self.folder).and_then(|()| files::replace(&path, &bytes));
-        written.map_err(|error| IdentityError::Io { path, error })
+        written.map_err(|error| IdentityError::Io { path, error })?;
+        Pending::remove(&self.folder);
+        Ok(())
     }
 }
 
-/// A renewal that has begun, with a new key.
+/// A renewal that has begun, with a new key of its own.
 pub struct Renewal {
     identity: SiteIdentity,
-    asked: Asked,
+    asked: Pending,
 }
 
 impl fmt::Debug for Renewal {
@@ -350,20 +332,21 @@ impl fmt::Debug for Renewal {
 impl Renewal {
     /// The request, for the channel with these exported bytes: signed by the old key.
     #[must_use]
-    pub fn request(&self, exporter: &[u8; 32]) -> Vec<u8> {
+    pub fn request(&self, exporter: &[u8; 32], now: WallTime) -> Vec<u8> {
         let stored = &self.identity.stored;
         let old = STANDARD.decode(&stored.key).unwrap_or_default();
         let signature = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &old)
             .ok()
             .and_then(|key| {
-                key.sign(&SystemRandom::new(), &renewal_message(exporter, &self.asked.csr))
+                key.sign(&SystemRandom::new(), &renewal_message(exporter, self.asked.csr()))
                     .ok()
             })
             .map(|signature| STANDARD.encode(signature.as_ref()));
         let request = EnrollRequest::Renew {
             v: VERSION,
+            now: now.unix_micros(),
             certificate: stored.certificate.clone(),
-            csr: STANDARD.encode(&self.asked.csr),
+            csr: STANDARD.encode(self.asked.csr()),
             signature: signature.unwrap_or_default(),
         };
         serde_json::to_vec(&request).unwrap_or_default()
@@ -373,15 +356,12 @@ impl Renewal {
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn complete(self, answer: &[u8], now: WallTime) -> Result<SiteIdentity, IdentityError> {
-        let (certificate, _) = read_answer(answer, now)?;
-        let facts = certificate_facts(&certificate).map_err(|_| IdentityError::Answer)?;
-        if facts.site != *self.identity.site() {
-            return Err(IdentityError::Answer);
-        }
+    pub fn complete(self, answer: &[u8]) -> Result<SiteIdentity, IdentityError> {
+        let (certificate, _) = read_answer(answer)?;
+        let facts = fitting(&certificate, self.identity.site(), &self.asked)?;
         let stored = Stored {
             certificate: STANDARD.encode(certificate),
-            key: STANDARD.encode(self.asked.key.serialized_der()),
+            key: STANDARD.encode(self.asked.key()),
             ..self.identity.stored
         };
         let identity = SiteIdentity {

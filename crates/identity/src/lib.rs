@@ -14,6 +14,7 @@ mod files;
 pub mod fuzzing;
 mod join;
 mod keys;
+mod pending;
 mod registry;
 mod tls;
 mod token;
@@ -22,6 +23,9 @@ pub use authority::{Authority, AuthorityError, Issued};
 pub use enroll::{AttemptLimiter, EnrollError, Enroller};
 pub use join::{IdentityError, Joining, Renewal, SiteIdentity};
 pub use keys::{KeyError, SigningKey, VerifyingKey};
-pub use registry::{CertificateRecord, Consumed, Registry, RegistryError, SiteRecord, SqliteRegistry, TokenRecord};
+pub use registry::{
+    CertificateRecord, Consumed, Registry, RegistryError, RenewalRecord, Renewed, SiteRecord, SqliteRegistry,
+    TokenRecord,
+};
 pub use tls::{CertificateFacts, InvalidCertificate, Revocations, certificate_facts};
 pub use token::{InvalidToken, Token};

@@ -47,8 +47,6 @@ pub struct CertificateRecord {
     pub not_after: WallTime,
     /// It was revoked then.
     pub revoked: Option<WallTime>,
-    /// It is the newest of its site.
-    pub is_newest: bool,
 }
 
 /// A site.
@@ -75,6 +73,32 @@ pub enum Consumed {
     Used,
 }
 
+/// A renewal that is to be remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalRecord {
+    /// Serial number of the certificate that asks.
+    pub old: Vec<u8>,
+    /// Hash of its request.
+    pub request: [u8; 32],
+    /// The certificate that answers it.
+    pub new: CertificateRecord,
+    /// The DER of that certificate.
+    pub certificate: Vec<u8>,
+}
+
+/// What became of a renewal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The certificate that asks was the newest of its site; the new one is now.
+    Fresh,
+    /// This very request was answered before, with this certificate, and nothing has followed it (the answer was lost).
+    Again(Vec<u8>),
+    /// Another certificate of the site is newer.
+    NotNewest,
+    /// The certificate that asks is revoked.
+    Revoked,
+}
+
 /// Tokens, sites, certificates, revocations. A token is one-use across all nodes that share a registry.
 #[async_trait]
 pub trait Registry: Send + Sync + fmt::Debug {
@@ -88,6 +112,8 @@ pub trait Registry: Send + Sync + fmt::Debug {
     async fn answer_token(&self, id: [u8; 8], answer: Vec<u8>) -> Result<(), RegistryError>;
     /// Remembers a certificate; a site that was revoked is in again.
     async fn add_certificate(&self, record: CertificateRecord, now: WallTime) -> Result<(), RegistryError>;
+    /// Remembers a renewal: only the newest certificate of a site renews, and only for one request, which may come again.
+    async fn renew_certificate(&self, renewal: RenewalRecord) -> Result<Renewed, RegistryError>;
     /// A certificate.
     async fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRecord>, RegistryError>;
     /// Revokes a site and all its certificates. Whether there was such a site.
@@ -108,6 +134,9 @@ CREATE TABLE IF NOT EXISTS certificate (
     not_after INTEGER NOT NULL, revoked INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS certificate_site ON certificate (site, n);
+CREATE TABLE IF NOT EXISTS renewal (
+    site TEXT PRIMARY KEY, old BLOB NOT NULL, request BLOB NOT NULL, certificate BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// The registry of a single relay: an SQLite file.
@@ -145,6 +174,13 @@ fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<WallTim
 fn site(row: &Row<'_>, index: usize) -> rusqlite::Result<SiteName> {
     let name = SiteName::try_from(row.get_ref(index)?.as_str()?);
     name.map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+fn insert_certificate(connection: &Connection, record: &CertificateRecord) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO certificate (serial, site, fingerprint, not_after) VALUES (?, ?, ?, ?)";
+    let not_after = record.not_after.unix_micros();
+    let row = params![record.serial, record.site.as_str(), record.fingerprint, not_after];
+    connection.execute(sql, row).map(|_| ())
 }
 
 #[async_trait]
@@ -206,20 +242,41 @@ impl Registry for SqliteRegistry {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let sql = "INSERT INTO site VALUES (?, ?, NULL) ON CONFLICT (name) DO UPDATE SET revoked = NULL";
         transaction.execute(sql, params![record.site.as_str(), now.unix_micros()])?;
-        let sql = "INSERT INTO certificate (serial, site, fingerprint, not_after) VALUES (?, ?, ?, ?)";
-        let not_after = record.not_after.unix_micros();
-        transaction.execute(
-            sql,
-            params![record.serial, record.site.as_str(), record.fingerprint, not_after],
-        )?;
+        insert_certificate(&transaction, &record)?;
+        // Whoever has the new certificate has the site; a renewal whose answer was lost is of no more use.
+        transaction.execute("DELETE FROM renewal WHERE site = ?", [record.site.as_str()])?;
         transaction.commit()?;
         Ok(())
     }
 
-    async fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRecord>, RegistryError> {
-        let sql = "SELECT site, fingerprint, not_after, revoked,
-                       NOT EXISTS (SELECT 1 FROM certificate newer WHERE newer.site = one.site AND newer.n > one.n)
+    async fn renew_certificate(&self, renewal: RenewalRecord) -> Result<Renewed, RegistryError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let site = renewal.new.site.as_str();
+        let sql = "SELECT revoked IS NOT NULL,
+                       EXISTS (SELECT 1 FROM certificate newer WHERE newer.site = one.site AND newer.n > one.n)
                    FROM certificate one WHERE serial = ?";
+        let read = |row: &Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?));
+        let (is_revoked, has_newer) = transaction.query_row(sql, [&renewal.old], read)?;
+        if is_revoked {
+            return Ok(Renewed::Revoked);
+        }
+        if has_newer {
+            let sql = "SELECT certificate FROM renewal WHERE site = ? AND old = ? AND request = ?";
+            let row = params![site, renewal.old, renewal.request];
+            let again = transaction.query_row(sql, row, |row| row.get(0)).optional()?;
+            return Ok(again.map_or(Renewed::NotNewest, Renewed::Again));
+        }
+        insert_certificate(&transaction, &renewal.new)?;
+        // One of a site: the answer before this one has arrived, for its certificate asks now.
+        let row = params![site, renewal.old, renewal.request, renewal.certificate];
+        transaction.execute("INSERT OR REPLACE INTO renewal VALUES (?, ?, ?, ?)", row)?;
+        transaction.commit()?;
+        Ok(Renewed::Fresh)
+    }
+
+    async fn certificate(&self, serial: &[u8]) -> Result<Option<CertificateRecord>, RegistryError> {
+        let sql = "SELECT site, fingerprint, not_after, revoked FROM certificate WHERE serial = ?";
         let read = |row: &Row<'_>| {
             Ok(CertificateRecord {
                 serial: serial.to_vec(),
@@ -227,7 +284,6 @@ impl Registry for SqliteRegistry {
                 fingerprint: row.get(1)?,
                 not_after: time(row, 2)?,
                 revoked: optional_time(row, 3)?,
-                is_newest: row.get(4)?,
             })
         };
         Ok(self.lock().query_row(sql, [serial], read).optional()?)

@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_identity::{
-    Authority, EnrollError, Enroller, IdentityError, Joining, Registry as _, SiteIdentity, SqliteRegistry, Token,
-    TokenRecord,
+    Authority, EnrollError, Enroller, IdentityError, Joining, Registry as _, SigningKey, SiteIdentity, SqliteRegistry,
+    Token, TokenRecord,
 };
 use packhorse_ids::{Clock as _, FakeClock, SiteName, WallTime};
 
@@ -62,15 +63,44 @@ impl Relay {
     }
 
     async fn join(&self, token: Token, folder: &Path) -> Result<SiteIdentity, IdentityError> {
-        let joining = Joining::begin(token, folder, self.clock.now())?;
-        let (answer, _) = self.enroller.handle(&joining.request(&EXPORTER), &EXPORTER).await;
-        joining.complete(&answer, self.clock.now())
+        self.join_at(self.clock.now(), token, folder).await
+    }
+
+    /// Joins from a machine whose clock says `now`.
+    async fn join_at(&self, now: WallTime, token: Token, folder: &Path) -> Result<SiteIdentity, IdentityError> {
+        let joining = Joining::begin(token, folder, now)?;
+        let answer = self.answer(&joining.request(&EXPORTER, now)).await;
+        joining.complete(&answer)
     }
 
     async fn renew(&self, identity: &SiteIdentity) -> Result<SiteIdentity, IdentityError> {
+        self.renew_at(self.clock.now(), identity).await
+    }
+
+    /// Renews from a machine whose clock says `now`.
+    async fn renew_at(&self, now: WallTime, identity: &SiteIdentity) -> Result<SiteIdentity, IdentityError> {
+        let renewal = identity.begin_renewal()?;
+        let answer = self.answer(&renewal.request(&EXPORTER, now)).await;
+        renewal.complete(&answer)
+    }
+
+    async fn answer(&self, request: &[u8]) -> Vec<u8> {
+        self.enroller.handle(request, &EXPORTER).await.0
+    }
+
+    /// A certificate is issued, and its answer lost.
+    async fn renew_unheard(&self, identity: &SiteIdentity) {
         let renewal = identity.begin_renewal().unwrap();
-        let (answer, _) = self.enroller.handle(&renewal.request(&EXPORTER), &EXPORTER).await;
-        renewal.complete(&answer, self.clock.now())
+        let request = renewal.request(&EXPORTER, self.clock.now());
+        assert_eq!(self.enroller.handle(&request, &EXPORTER).await.1, None);
+    }
+
+    fn later(&self, seconds: u64) -> WallTime {
+        self.clock.now().saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn earlier(&self, micros: i64) -> WallTime {
+        WallTime::from_unix_micros(self.clock.now().unix_micros() - micros)
     }
 }
 
@@ -110,11 +140,122 @@ async fn a_token_makes_a_site_once() {
 async fn a_lost_answer_is_given_again_to_the_same_request() {
     let (relay, folder) = (Relay::new(), folder());
     let joining = Joining::begin(relay.invite(1).await, folder.path(), relay.clock.now()).unwrap();
-    let request = joining.request(&EXPORTER);
+    let request = joining.request(&EXPORTER, relay.clock.now());
     let (first, _) = relay.enroller.handle(&request, &EXPORTER).await;
     let (second, error) = relay.enroller.handle(&request, &EXPORTER).await;
     assert_eq!((first, error), (second.clone(), None));
-    assert!(joining.complete(&second, relay.clock.now()).is_ok());
+    assert!(joining.complete(&second).is_ok());
+}
+
+#[tokio::test]
+async fn a_join_whose_answer_was_lost_succeeds_with_the_same_token_even_after_a_restart() {
+    let (relay, folder) = (Relay::new(), folder());
+    let token = relay.invite(1).await;
+    let unheard = Joining::begin(token.clone(), folder.path(), relay.clock.now()).unwrap();
+    relay.answer(&unheard.request(&EXPORTER, relay.clock.now())).await;
+    drop(unheard);
+    relay.clock.advance(DAY);
+    assert!(relay.join(token, folder.path()).await.is_ok());
+    assert!(!folder.path().join("pending.json").exists());
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_was_lost_is_asked_again_and_answered_again() {
+    let (relay, folder) = (Relay::new(), folder());
+    let first = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    relay.clock.advance(5 * DAY);
+    relay.renew_unheard(&first).await;
+    relay.clock.advance(DAY);
+    let again = SiteIdentity::open(folder.path()).unwrap();
+    let second = relay.renew(&again).await.unwrap();
+    assert!(second.not_after() > first.not_after());
+    relay.clock.advance(5 * DAY);
+    assert!(relay.renew(&second).await.unwrap().not_after() > second.not_after());
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_was_lost_survives_weeks_of_being_off() {
+    let (relay, folder) = (Relay::new(), folder());
+    let first = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    relay.clock.advance(5 * DAY);
+    relay.renew_unheard(&first).await;
+    relay.clock.advance(25 * DAY);
+    // The lost certificate ended meanwhile; it renews like any other that did.
+    let lost = relay.renew(&first).await.unwrap();
+    assert!(relay.renew(&lost).await.unwrap().not_after() > relay.clock.now());
+}
+
+#[tokio::test]
+async fn a_renewal_that_cannot_be_written_down_is_asked_again() {
+    let (relay, folder) = (Relay::new(), folder());
+    let first = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    relay.clock.advance(5 * DAY);
+    let in_the_way = folder.path().join("identity.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert!(matches!(relay.renew(&first).await, Err(IdentityError::Io { .. })));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let again = SiteIdentity::open(folder.path()).unwrap();
+    assert_eq!(again.not_after(), first.not_after());
+    assert!(relay.renew(&again).await.unwrap().not_after() > first.not_after());
+}
+
+#[tokio::test]
+async fn nobody_is_asked_before_the_key_is_on_disk_for_its_owner_alone() {
+    let (relay, folder) = (Relay::new(), folder());
+    let first = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    let in_the_way = folder.path().join("pending.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert!(matches!(first.begin_renewal(), Err(IdentityError::Io { .. })));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    relay.renew_unheard(&first).await;
+    for file in ["pending.json", "identity.json"] {
+        let mode = std::fs::metadata(folder.path().join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_renewal_is_of_no_more_use_once_the_site_has_joined_again() {
+    let (relay, one, other) = (Relay::new(), folder(), folder());
+    let first = relay.join(relay.invite(1).await, one.path()).await.unwrap();
+    relay.renew_unheard(&first).await;
+    relay.join(relay.invite(2).await, other.path()).await.unwrap();
+    assert_eq!(refused(relay.renew(&first).await), EnrollError::NotNewest);
+}
+
+#[tokio::test]
+async fn joining_again_as_advised_keeps_the_key_that_signs_receipts() {
+    let (relay, folder) = (Relay::new(), folder());
+    relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    let key = || SigningKey::open_or_create(folder.path()).unwrap().verifying_key();
+    let before = key();
+    let refusal = relay.join(relay.invite(2).await, folder.path()).await.unwrap_err();
+    let advised = folder.path().join("identity.json");
+    let advice = format!("remove {} and nothing else", advised.display());
+    assert!(refusal.to_string().contains(&advice), "{refusal}");
+    std::fs::remove_file(advised).unwrap();
+    relay.join(relay.invite(3).await, folder.path()).await.unwrap();
+    assert_eq!(key(), before);
+}
+
+#[tokio::test]
+async fn an_answer_for_another_key_is_not_taken() {
+    let (relay, one, other) = (Relay::new(), folder(), folder());
+    let token = relay.invite(1).await;
+    let joining = Joining::begin(token.clone(), one.path(), relay.clock.now()).unwrap();
+    let another = Joining::begin(token, other.path(), relay.clock.now()).unwrap();
+    let answer = relay.answer(&another.request(&EXPORTER, relay.clock.now())).await;
+    assert!(matches!(joining.complete(&answer), Err(IdentityError::Answer)));
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_relay_has_forgotten_is_named_so() {
+    let (relay, another, folder) = (Relay::new(), Relay::new(), folder());
+    let identity = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    assert_eq!(refused(another.renew(&identity).await), EnrollError::CertificateUnknown);
 }
 
 #[tokio::test]
@@ -123,12 +264,10 @@ async fn an_expired_token_says_so_at_either_end() {
     let token = relay.invite(1).await;
     let joining = Joining::begin(token.clone(), folder.path(), relay.clock.now()).unwrap();
     relay.clock.advance(DAY);
-    let (answer, _) = relay.enroller.handle(&joining.request(&EXPORTER), &EXPORTER).await;
-    assert_eq!(
-        refused(joining.complete(&answer, relay.clock.now())),
-        EnrollError::TokenExpired
-    );
-    let begun = Joining::begin(token, folder.path(), relay.clock.now());
+    let answer = relay.answer(&joining.request(&EXPORTER, relay.clock.now())).await;
+    assert_eq!(refused(joining.complete(&answer)), EnrollError::TokenExpired);
+    let elsewhere = self::folder();
+    let begun = Joining::begin(token, elsewhere.path(), relay.clock.now());
     assert!(matches!(begun, Err(IdentityError::TokenExpired(_))));
 }
 
@@ -150,18 +289,41 @@ async fn a_forged_token_and_another_channel_are_refused() {
         EnrollError::TokenUnknown
     );
     let joining = Joining::begin(token, folder.path(), relay.clock.now()).unwrap();
-    let (_, error) = relay.enroller.handle(&joining.request(&[1; 32]), &EXPORTER).await;
+    let request = joining.request(&[1; 32], relay.clock.now());
+    let (_, error) = relay.enroller.handle(&request, &EXPORTER).await;
     assert_eq!(error, Some(EnrollError::TokenUnknown));
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_named_with_its_direction() {
+async fn a_clock_that_is_off_is_named_with_its_direction_and_costs_no_token() {
     let (relay, folder) = (Relay::new(), folder());
-    let joining = Joining::begin(relay.invite(1).await, folder.path(), relay.clock.now()).unwrap();
-    let (answer, _) = relay.enroller.handle(&joining.request(&EXPORTER), &EXPORTER).await;
-    let ours = relay.clock.now().saturating_add(Duration::from_secs(3000));
-    let error = joining.complete(&answer, ours).unwrap_err();
-    assert!(error.to_string().contains("3000 s ahead of the relay's"), "{error}");
+    let token = relay.invite(1).await;
+    let ahead = relay.join_at(relay.later(3000), token.clone(), folder.path()).await;
+    let behind = relay
+        .join_at(relay.earlier(400_000_000), token.clone(), folder.path())
+        .await;
+    for (error, words) in [
+        (ahead, "3000 s ahead of the relay's; set it right and try again"),
+        (behind, "400 s behind the relay's; set it right and try again"),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(relay.join_at(relay.later(299), token, folder.path()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_costs_no_renewal() {
+    let (relay, folder) = (Relay::new(), folder());
+    let first = relay.join(relay.invite(1).await, folder.path()).await.unwrap();
+    relay.clock.advance(5 * DAY);
+    let error = refused(relay.renew_at(relay.later(400), &first).await);
+    let off = EnrollError::ClockOff {
+        skew_s: 400,
+        is_ahead: true,
+    };
+    assert_eq!(error, off);
+    assert!(relay.renew(&first).await.is_ok());
 }
 
 #[tokio::test]
