@@ -7,6 +7,7 @@ use packhorse_edge::{Cli, run, told};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    packhorse_daemon::process::start();
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

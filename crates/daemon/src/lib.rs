@@ -1,5 +1,5 @@
 //! What every daemon of ours needs and no other crate should have: configuration loading, the admin door, the folder's
-//! lock, logging, shutdown, exit codes, and the one place that prints.
+//! lock, logging, process limits, shutdown, exit codes, and the one place that prints.
 //!
 //! Knows no DICOM, no spool, no link.
 
@@ -9,6 +9,7 @@ pub mod exit;
 mod lock;
 pub mod logging;
 pub mod output;
+pub mod process;
 mod shutdown;
 mod units;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use packhorse_daemon::admin::{self, AdminError, AskError};
 use packhorse_daemon::exit::{Failure, chain};
 use packhorse_daemon::logging::{self, LogFormat};
-use packhorse_daemon::{FolderLock, output, shutdown_signal};
+use packhorse_daemon::{FolderLock, output, process, shutdown_signal};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_identity::{IdentityError, InvalidToken, Joining, KeyError, SigningKey, Token};
 use packhorse_ids::{Clock as _, SiteName, SystemClock};
@@ -161,6 +161,7 @@ async fn show(
 
 async fn serve(dir: &Path, format: LogFormat) -> Result<(), CommandError> {
     logging::start(format);
+    process::raise_open_files();
     let gateway = Gateway::build(dir).await?;
     let ready = gateway.ready();
     let running = gateway.spawn();
@@ -179,8 +180,7 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
     let token: Token = token.parse()?;
     let addresses = token.addresses.clone();
     let folder = dir.join(IDENTITY_FOLDER);
-    std::fs::create_dir_all(dir)?;
-    let _lock = FolderLock::take(dir).map_err(StartError::Lock)?;
+    let _lock = FolderLock::create(dir).map_err(StartError::Lock)?;
     let joining = Joining::begin(token, &folder, SystemClock.now())?;
     // Everything that a full disk could refuse comes before the relay is asked.
     let signing = SigningKey::open_or_create(&folder)?;

@@ -7,7 +7,7 @@ use packhorse_daemon::admin::{self, AdminError, AskError};
 use packhorse_daemon::config::ConfigError;
 use packhorse_daemon::exit::{Failure, chain};
 use packhorse_daemon::logging::{self, LogFormat};
-use packhorse_daemon::{FolderLock, LockError, output, shutdown_signal};
+use packhorse_daemon::{FolderLock, LockError, output, process, shutdown_signal};
 use packhorse_identity::{Authority, AuthorityError, Registry, RegistryError, SqliteRegistry, Token, TokenRecord};
 use packhorse_ids::{Clock as _, SiteName, SystemClock, WallTime};
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
 
 fn init(dir: &Path, name: &str) -> Result<(), CommandError> {
     config::split_name(name).map_err(CommandError::Usage)?;
-    std::fs::create_dir_all(dir)?;
+    let _lock = FolderLock::create(dir)?;
     Authority::create(&dir.join("ca"), SystemClock.now())?;
     SqliteRegistry::open(&dir.join("registry.sqlite"))?;
     std::fs::write(dir.join(config::FILE_NAME), config::template(name))?;
@@ -94,6 +94,7 @@ fn init(dir: &Path, name: &str) -> Result<(), CommandError> {
 
 async fn serve(dir: &Path, format: LogFormat) -> Result<(), CommandError> {
     logging::start(format);
+    process::raise_open_files();
     let relay = Relay::build(dir).await?;
     let ready = relay.ready();
     let running = relay.spawn();
