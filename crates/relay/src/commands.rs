@@ -80,7 +80,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
     }
 }
 
-fn init(dir: &Path, name: &str) -> Result<(), CommandError> {
+pub(crate) fn init(dir: &Path, name: &str) -> Result<(), CommandError> {
     config::split_name(name).map_err(CommandError::Usage)?;
     let _lock = FolderLock::create(dir)?;
     Authority::create(&dir.join("ca"), SystemClock.now())?;
@@ -232,19 +232,28 @@ async fn status_command(dir: &Path, output: Output) -> Result<(), CommandError> 
         text(&answer, "started")
     ));
     for site in answer.get("sites").and_then(Value::as_array).into_iter().flatten() {
-        let link = site.get("link").cloned().unwrap_or_default();
-        let waiting = site.get("waiting").and_then(Value::as_u64).unwrap_or(0);
-        let since = match text(&link, "since") {
-            "" => "not seen since the relay started".to_owned(),
-            since => format!("since {since}"),
-        };
-        let name = text(site, "site");
-        output::line(&format!(
-            "{name:<24} link {} {since}  {waiting} waiting for it",
-            text(&link, "state")
-        ));
+        output::line(&site_line(site));
     }
     Ok(())
+}
+
+pub(crate) fn site_line(site: &Value) -> String {
+    let link = site.get("link").unwrap_or(&Value::Null);
+    let number = |key| site.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let since = match text(link, "since") {
+        "" => "not seen since the relay started".to_owned(),
+        since => format!("since {since}"),
+    };
+    let given_up = match (number("failed"), text(site, "failed_why")) {
+        (0, _) => String::new(),
+        (failed, why) => format!(", {failed} given up: {why}"),
+    };
+    format!(
+        "{:<24} link {} {since}  {} waiting for it{given_up}",
+        text(site, "site"),
+        text(link, "state"),
+        number("waiting")
+    )
 }
 
 async fn revoke_command(dir: &Path, site: &SiteName) -> Result<(), CommandError> {

@@ -1,5 +1,8 @@
 //! The running relay.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use packhorse_identity::{
     Authority, AuthorityError, Enroller, Registry, RegistryError, SqliteRegistry, certificate_facts,
 };
 use packhorse_ids::{Clock, SiteName, SystemClock, WallTime};
-use packhorse_spool::{Index as _, OpenError, Spool, SpoolConfig};
+use packhorse_spool::{EntryState, Filter, Index as _, OpenError, Spool, SpoolConfig};
 use packhorse_transport::{ALPN_ENROLL, ALPN_LINK, Connection, Endpoint, EndpointError, Incoming, TransportConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::invite;
 use crate::config::Config;
 use crate::enroll::Enrolment;
-use crate::sites::{CLOSE_NOT_A_SITE, Directory, LinkState, Sites, queue_of};
+use crate::sites::{CLOSE_NOT_A_SITE, Directory, LinkState, NOT_A_SITE, Sites, queue_of};
 
 /// What the relay calls itself on links.
 const BUILD: &str = concat!("relay ", env!("CARGO_PKG_VERSION"));
@@ -202,8 +205,10 @@ impl Running {
     /// Ends: links are told, leases go back. Whether all was done within the grace time.
     pub async fn finish(self) -> bool {
         self.shared.stop.cancel();
+        // Links acknowledge what they have taken before the socket goes.
+        let ended = packhorse_daemon::wait_at_most(self.grace, self.tasks.wait()).await;
         self.shared.endpoint.close(0, "the relay is shutting down").await;
-        packhorse_daemon::wait_at_most(self.grace, self.tasks.wait()).await
+        ended
     }
 }
 
@@ -232,12 +237,13 @@ impl Shared {
             .first()
             .and_then(|own| certificate_facts(own).ok())
             .map(|facts| facts.site);
-        let Some(site) = site.filter(|site| self.directory.standing(site) == Some(true)) else {
+        let Some(site) = site else {
             tracing::warn!(%address, "a link without the certificate of a site is closed");
-            let sentence = "a link needs a site's certificate: join with a token from `relay invite`";
-            return connection.close(CLOSE_NOT_A_SITE, sentence);
+            return connection.close(CLOSE_NOT_A_SITE, NOT_A_SITE);
         };
-        let number = self.sites.up(&site, connection.handle());
+        let Some(number) = self.sites.up(&site, connection.handle()) else {
+            return tracing::warn!(%site, %address, "a link of a site that was revoked is closed");
+        };
         tracing::info!(%site, %address, "link up");
         let end = connection.run(self.sites.hop(&site), self.stop.clone()).await;
         self.sites.down(&site, number);
@@ -287,48 +293,62 @@ impl Shared {
     }
 
     async fn status(&self) -> Result<Value, AdminError> {
-        let records = self
-            .directory
-            .registry()
-            .sites()
-            .await
-            .map_err(|error| AdminError::failed(&error))?;
-        let counts = self.spool.counts();
-        let sites: Vec<Value> = records
-            .iter()
-            .map(|record| {
-                let queue = queue_of(&record.site);
-                let waiting: u64 = counts
-                    .iter()
-                    .filter(|count| count.queue == queue)
-                    .map(|count| count.entries)
-                    .sum();
-                let bytes: u64 = counts
-                    .iter()
-                    .filter(|count| count.queue == queue)
-                    .map(|count| count.bytes)
-                    .sum();
-                let link = match self.sites.state(&record.site) {
-                    LinkState::Up { since, handle } => json!({
-                        "state": "up",
-                        "since": since.to_string(),
-                        "address": handle.remote_address().to_string(),
-                        "build": handle.peer_build(),
-                        "rtt_ms": handle.stats().rtt.as_secs_f64() * 1000.0,
-                        "wire_bytes_sent": handle.stats().wire_bytes_sent,
-                        "wire_bytes_received": handle.stats().wire_bytes_received,
-                    }),
-                    LinkState::Down { since } => json!({ "state": "down", "since": since.map(|at| at.to_string()) }),
-                };
-                json!({ "site": record.site.as_str(), "link": link, "waiting": waiting, "waiting_bytes": bytes })
-            })
-            .collect();
+        let records = self.directory.registry().sites().await;
+        let records = records.map_err(|error| AdminError::failed(&error))?;
+        let mut sites = Vec::with_capacity(records.len());
+        for record in &records {
+            sites.push(self.site_status(&record.site).await?);
+        }
         Ok(json!({
             "build": BUILD,
             "quic": self.address.to_string(),
             "started": self.started.to_string(),
             "sites": sites,
         }))
+    }
+
+    /// A site's link, what waits for it, and what was given up because it refused it.
+    async fn site_status(&self, site: &SiteName) -> Result<Value, AdminError> {
+        let queue = queue_of(site);
+        let (mut waiting, mut waiting_bytes, mut failed, mut failed_bytes) = (0, 0, 0, 0);
+        for count in self.spool.counts().iter().filter(|count| count.queue == queue) {
+            let (entries, bytes) = match count.state {
+                EntryState::Failed => (&mut failed, &mut failed_bytes),
+                EntryState::Ready | EntryState::Acked | EntryState::Held => (&mut waiting, &mut waiting_bytes),
+            };
+            *entries += count.entries;
+            *bytes += count.bytes;
+        }
+        let filter = Filter {
+            queue: Some(queue),
+            state: Some(EntryState::Failed),
+        };
+        let oldest = self.spool.page(0, filter, 1).await;
+        let oldest = oldest.map_err(|error| AdminError::failed(&error))?;
+        Ok(json!({
+            "site": site.as_str(),
+            "link": self.link_status(site),
+            "waiting": waiting,
+            "waiting_bytes": waiting_bytes,
+            "failed": failed,
+            "failed_bytes": failed_bytes,
+            "failed_why": oldest.first().map(|(_, entry)| entry.note.as_str()),
+        }))
+    }
+
+    fn link_status(&self, site: &SiteName) -> Value {
+        match self.sites.state(site) {
+            LinkState::Up { since, handle } => json!({
+                "state": "up",
+                "since": since.to_string(),
+                "address": handle.remote_address().to_string(),
+                "build": handle.peer_build(),
+                "rtt_ms": handle.stats().rtt.as_secs_f64() * 1000.0,
+                "wire_bytes_sent": handle.stats().wire_bytes_sent,
+                "wire_bytes_received": handle.stats().wire_bytes_received,
+            }),
+            LinkState::Down { since } => json!({ "state": "down", "since": since.map(|at| at.to_string()) }),
+        }
     }
 
     async fn revoke(&self, site: &SiteName) -> Result<Value, AdminError> {

@@ -2,7 +2,7 @@
 //!
 //! It links nothing that could: no AE title, UID, transfer syntax or name stands outside an envelope, and this crate knows
 //! only routings. Each site dials in with a certificate of the relay's own CA; what it sends waits in the queue
-//! `site/NAME` of its destination until that site is there.
+//! `@SITE` of its destination until that site is there.
 
 mod args;
 mod commands;

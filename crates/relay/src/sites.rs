@@ -15,6 +15,9 @@ use packhorse_transport::{LinkHandle, Refusal};
 
 /// Close code to a site whose certificate is revoked or missing.
 pub(crate) const CLOSE_NOT_A_SITE: u16 = 16;
+/// What it is told.
+pub(crate) const NOT_A_SITE: &str = "a link needs the certificate of a site that has joined and is not revoked: join with a token \
+                          from `relay invite`";
 /// Close code to a link that a newer one of the same site replaces.
 pub(crate) const CLOSE_REPLACED: u16 = 17;
 /// Refusal of a delivery whose source is not the link's site.
@@ -25,10 +28,10 @@ const REFUSE_UNKNOWN_SITE: u16 = 17;
 /// confirmed, so that a relay that lost its disk does not keep a delivery from coming again.
 const REMEMBERED: Duration = Duration::from_secs(1800);
 
-/// The queue in which deliveries for `site` wait.
+/// The queue in which deliveries for `site` wait: `@` and its whole name, for two names may differ in the last letter only.
 pub(crate) fn queue_of(site: &SiteName) -> QueueName {
-    QueueName::try_from(format!("site/{}", site.as_str().get(..59).unwrap_or(site.as_str())).as_str())
-        .expect("a site name has at most 63 printable characters")
+    QueueName::try_from(format!("@{site}").as_str())
+        .expect("a queue name has 64 printable characters, a site name at most 63")
 }
 
 /// The registry's sites as links see them; refreshed when something changes.
@@ -99,11 +102,18 @@ impl Place for FromSite {
             Some(true) => Ok(()),
             Some(false) => Err(Refusal {
                 code: REFUSE_UNKNOWN_SITE,
-                text: format!("site {} was revoked at the relay", routing.destination),
+                text: format!(
+                    "site {0} was revoked at the relay: it joins again with a token from `relay invite {0}`; then retry",
+                    routing.destination
+                ),
             }),
             None => Err(Refusal {
                 code: REFUSE_UNKNOWN_SITE,
-                text: format!("no site {} has joined this relay", routing.destination),
+                text: format!(
+                    "no site {0} has joined the relay: is the name right? It joins with a token from `relay invite {0}`; \
+                     then retry",
+                    routing.destination
+                ),
             }),
         }
     }
@@ -185,6 +195,12 @@ impl Sites {
         }
     }
 
+    /// The spool's epoch, as it was opened.
+    #[cfg(test)]
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The site's hop: it lives across links, so that payloads go on where they were.
     pub(crate) fn hop(&self, site: &SiteName) -> Arc<Hop> {
         let make = || {
@@ -199,18 +215,25 @@ impl Sites {
         Arc::clone(lock(&self.hops).entry(site.clone()).or_insert_with(make))
     }
 
-    /// The site's link is up; an older one is closed. Gives the link's number for [`down`](Self::down).
-    pub(crate) fn up(&self, site: &SiteName, handle: LinkHandle) -> u64 {
+    /// The site's link is up; an older one is closed. Gives the link's number for [`down`](Self::down); `None`, with the
+    /// link closed, when the site may have none.
+    pub(crate) fn up(&self, site: &SiteName, handle: LinkHandle) -> Option<u64> {
         let number = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let linked = Linked {
-            handle,
+            handle: handle.clone(),
             since: self.clock.now(),
             number,
         };
         if let Some(old) = lock(&self.links).insert(site.clone(), linked) {
             old.handle.close(CLOSE_REPLACED, "this site has opened a newer link");
         }
-        number
+        // Asked once the link is where `close` finds it: a revocation comes before the question, or finds the link.
+        if self.directory.standing(site) == Some(true) {
+            return Some(number);
+        }
+        handle.close(CLOSE_NOT_A_SITE, NOT_A_SITE);
+        self.down(site, number);
+        None
     }
 
     /// The site's link with this number is down.
@@ -239,5 +262,17 @@ impl Sites {
                 since: lock(&self.downs).get(site).copied(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_site_has_a_queue_of_its_own_however_long_its_name() {
+        let name = |last: &str| SiteName::try_from(format!("{}{last}", "a".repeat(62)).as_str()).unwrap();
+        assert_eq!(name("b").as_str().len(), SiteName::LEN_MAX);
+        assert_ne!(queue_of(&name("b")), queue_of(&name("c")));
     }
 }
