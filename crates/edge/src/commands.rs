@@ -195,7 +195,8 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
     for address in &addresses {
         let name = link::host_of(address).to_owned();
         let request = |exporter: &[u8; 32]| joining.request(exporter, SystemClock.now());
-        asked = link::exchange(&endpoint, address, &name, Arc::clone(&tls), request).await;
+        let answer = link::exchange(&endpoint, address, &name, Arc::clone(&tls), request).await;
+        asked = answer.map_err(|why| format!("{address}: {why}"));
         if asked.is_ok() {
             break;
         }
