@@ -30,3 +30,17 @@ pub fn pdv(data: &[u8]) {
 pub fn command(data: &[u8]) {
     drop(dimse::decode(Bytes::copy_from_slice(data)));
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::corpus;
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("pdu").iter().for_each(|input| super::pdu(input));
+        corpus::fuzz_inputs("pdv").iter().for_each(|input| super::pdv(input));
+        corpus::fuzz_inputs("command")
+            .iter()
+            .for_each(|input| super::command(input));
+    }
+}

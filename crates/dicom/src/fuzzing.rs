@@ -40,3 +40,18 @@ fn scan(encoding: Encoding, data: &[u8], piece_len: usize) -> Header {
     data.chunks(piece_len.max(1)).for_each(|piece| scan.push(piece));
     scan.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::corpus;
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("header")
+            .iter()
+            .for_each(|input| super::header(input));
+        corpus::fuzz_inputs("part10")
+            .iter()
+            .for_each(|input| super::part10(input));
+    }
+}

@@ -33,3 +33,18 @@ pub fn block(data: &[u8]) {
         drop(read_block(&entry, Bytes::copy_from_slice(data)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::corpus;
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("trailer")
+            .iter()
+            .for_each(|input| super::trailer(input));
+        corpus::fuzz_inputs("block")
+            .iter()
+            .for_each(|input| super::block(input));
+    }
+}

@@ -15,3 +15,18 @@ pub fn enroll_request(data: &[u8]) {
     drop(serde_json::from_slice::<EnrollAnswer>(data));
     drop(certificate_facts(data));
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::corpus;
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("token")
+            .iter()
+            .for_each(|input| super::token(input));
+        corpus::fuzz_inputs("enroll_request")
+            .iter()
+            .for_each(|input| super::enroll_request(input));
+    }
+}

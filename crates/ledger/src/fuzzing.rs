@@ -37,6 +37,7 @@ pub fn receipts(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use packhorse_testkit::corpus;
     use proptest::prelude::*;
 
     proptest! {
@@ -60,5 +61,13 @@ mod tests {
             super::fact(text.as_bytes());
             super::receipts(text.as_bytes());
         }
+    }
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("fact").iter().for_each(|input| super::fact(input));
+        corpus::fuzz_inputs("receipts")
+            .iter()
+            .for_each(|input| super::receipts(input));
     }
 }

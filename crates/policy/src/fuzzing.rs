@@ -15,3 +15,15 @@ pub fn rules(data: &[u8]) {
         drop(Engine::new(&[], &[], &file.rule));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::corpus;
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("rules")
+            .iter()
+            .for_each(|input| super::rules(input));
+    }
+}

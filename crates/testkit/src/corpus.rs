@@ -1,8 +1,9 @@
-//! The corpus of real instances. It is not part of the repository: without it the tests that need it say so and pass.
+//! The corpus of real instances, which is not part of the repository: without it the tests that need it say so and pass.
+//! And the corpora of the fuzz targets, which are.
 
-use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// Names the corpus's folder when it is not beside the workspace.
 pub const ENVIRONMENT_VARIABLE: &str = "PACKHORSE_CORPUS";
@@ -55,6 +56,19 @@ pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What is kept in `fuzz/corpus` for a fuzz target: made inputs, and those that once broke something.
+///
+/// # Panics
+/// When there is nothing, or it cannot be read: a test that replays it must not pass for want of it.
+#[must_use]
+pub fn fuzz_inputs(target: &str) -> Vec<Vec<u8>> {
+    let folder = workspace_root().join("fuzz/corpus").join(target);
+    let files = files(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    let read = |path: &PathBuf| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    files.iter().map(read).collect()
+}
+
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -73,6 +87,22 @@ mod tests {
     #[test]
     fn the_workspace_root_holds_the_lock_file() {
         assert!(workspace_root().join("Cargo.lock").is_file());
+    }
+
+    #[test]
+    fn every_fuzz_target_has_inputs() {
+        let targets = files(&workspace_root().join("fuzz/fuzz_targets")).unwrap();
+        assert!(targets.len() > 10, "only {} targets", targets.len());
+        for target in targets {
+            let target = target.file_stem().unwrap().to_str().unwrap();
+            assert!(fuzz_inputs(target).iter().all(|input| input.len() < 4096), "{target}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "fuzz/corpus/none")]
+    fn a_target_without_inputs_fails_its_test() {
+        drop(fuzz_inputs("none"));
     }
 
     #[test]

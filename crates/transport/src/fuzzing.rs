@@ -175,6 +175,7 @@ fn check_round_trip(frame: &Frame) {
 
 #[cfg(test)]
 mod tests {
+    use packhorse_testkit::corpus;
     use proptest::prelude::*;
 
     use super::*;
@@ -203,5 +204,16 @@ mod tests {
             let bytes: Vec<u8> = chunks.flat_map(|(chunk, choice)| [&[choice], chunk].concat()).collect();
             session(&bytes);
         }
+    }
+
+    #[test]
+    fn the_inputs_that_are_kept_are_survived() {
+        corpus::fuzz_inputs("control_frame")
+            .iter()
+            .for_each(|input| control_frame(input));
+        corpus::fuzz_inputs("segment_header")
+            .iter()
+            .for_each(|input| segment_header(input));
+        corpus::fuzz_inputs("session").iter().for_each(|input| session(input));
     }
 }
