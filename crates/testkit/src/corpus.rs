@@ -108,9 +108,9 @@ mod tests {
     #[test]
     fn notes_are_no_instances() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("mix")).unwrap();
+        fs::create_dir(folder.path().join("mix")).unwrap();
         for name in ["MANIFEST.tsv", "README.md", "mix/one", "a.dcm"] {
-            std::fs::write(folder.path().join(name), b"").unwrap();
+            fs::write(folder.path().join(name), b"").unwrap();
         }
         let found = files(folder.path()).unwrap();
         assert_eq!(found, [folder.path().join("a.dcm"), folder.path().join("mix/one")]);
