@@ -12,10 +12,13 @@ use crate::shared::Shared;
 const BATCH: usize = 512;
 /// How long facts may wait when nothing wakes us.
 const POLL: Duration = Duration::from_secs(1);
+/// Between two looks at least. Under load facts gather meanwhile, and the ledger's sync and the receipts' commit are one
+/// for many instances and not one more for each; a question at the admin door catches up by itself.
+const GATHER: Duration = Duration::from_millis(100);
 /// Facts that are done with are kept in the spool until so many have gathered.
 const TRIM_EVERY: u64 = 256;
 
-/// Applies what is new. Gives the number of the last fact that is in the ledger.
+/// Applies what was new when it was called. Gives the number of the last fact that is in the ledger.
 pub(crate) async fn catch_up(shared: &Shared) -> Result<u64, StoreError> {
     let Some(Ok(mut last)) = shared.ledger(|projection| projection.last()).await else {
         tracing::error!("the ledger does not answer");
@@ -26,8 +29,10 @@ pub(crate) async fn catch_up(shared: &Shared) -> Result<u64, StoreError> {
         let Some((newest, _)) = facts.last() else {
             return Ok(last);
         };
-        let newest = *newest;
+        let (newest, is_all) = (*newest, facts.len() < BATCH);
         match shared.ledger(move |projection| projection.apply(facts)).await {
+            // What came meanwhile is for the next time: here it would be synced fact by fact.
+            Some(Ok(_)) if is_all => return Ok(newest),
             Some(Ok(_)) => last = newest,
             Some(Err(error)) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot be written");
@@ -60,6 +65,10 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         }
         if shared.stop.is_cancelled() {
             return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = shared.stop.cancelled() => {}
         }
         shared.changed(&mut wakeups, POLL).await;
     }

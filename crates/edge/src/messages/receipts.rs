@@ -22,14 +22,14 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// Sends what is owed. Gives the number of the last fact that needs no more receipt.
+    /// Sends what was owed when it was called. Gives the number of the last fact that needs no more receipt.
     pub(crate) async fn send(&mut self, shared: &Shared) -> Result<u64, StoreError> {
         loop {
             let facts = shared.spool.facts_after(self.through, BATCH).await?;
             let Some((newest, _)) = facts.last() else {
                 return Ok(self.through);
             };
-            let newest = *newest;
+            let (newest, is_all) = (*newest, facts.len() < BATCH);
             let mut owed: BTreeMap<SiteName, Vec<Receipt>> = BTreeMap::new();
             for (_, bytes) in &facts {
                 if let Ok(fact) = Fact::from_bytes(bytes)
@@ -42,6 +42,9 @@ impl Receipts {
                 send_batch(shared, &site, receipts).await?;
             }
             self.through = newest;
+            if is_all {
+                return Ok(newest);
+            }
         }
     }
 
