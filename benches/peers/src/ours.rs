@@ -128,15 +128,26 @@ impl Sites {
     }
 }
 
-/// Edge A whose relay does not answer: it takes into custody, and nothing goes on. A new spool for each turn.
+/// What a spool has when its turn begins. Nothing is in it either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spool {
+    /// No slabs: they are written with zeros while instances come.
+    New,
+    /// The slabs of the turn before, as in a gateway that has been in use: slabs are recycled.
+    InUse,
+}
+
+/// Edge A whose relay does not answer: it takes into custody, and nothing goes on.
 pub(crate) struct Alone {
     sites: Rc<Sites>,
+    spool: Spool,
     running: Option<Daemon>,
 }
 
 impl Alone {
-    /// Waits for the far site's consent over a link, once, and cuts the link then.
-    pub(crate) fn new(sites: Rc<Sites>) -> anyhow::Result<Self> {
+    /// One on each kind of spool, with one folder, in the order of their turns. Waits for the far site's consent over a
+    /// link, once, and cuts the link then.
+    pub(crate) fn both(sites: &Rc<Sites>) -> anyhow::Result<[Self; 2]> {
         let way = sites.up()?;
         let edge = daemon(&sites.edge, &sites.dir(ALONE))?;
         sites.wait_until("consent", || sites.is_accepted(ALONE))?;
@@ -145,25 +156,42 @@ impl Alone {
         let nobody = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
         let toml = format!("{A_TOML}\n[link]\nrelay = \"{nobody}\"\n");
         std::fs::write(sites.dir(ALONE).join("edge.toml"), toml)?;
-        let running = None;
-        Ok(Self { sites, running })
+        Ok([Spool::New, Spool::InUse].map(|spool| Self {
+            sites: Rc::clone(sites),
+            spool,
+            running: None,
+        }))
+    }
+
+    /// Leaves nothing of the last turn but slabs, if this is a spool in use: no row points into them then.
+    fn wipe(&self, dir: &Path) -> anyhow::Result<()> {
+        let spool = dir.join("spool");
+        if self.spool == Spool::New {
+            empty(&spool)?;
+        }
+        for file in ["spool/index.sqlite", "ledger.sqlite"] {
+            for end in ["", "-wal", "-shm"] {
+                let path = dir.join(format!("{file}{end}"));
+                if path.exists() {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Receiver for Alone {
     fn name(&self) -> &'static str {
-        "edge A, no link"
+        match self.spool {
+            Spool::New => "edge A, no link, new spool",
+            Spool::InUse => "edge A, no link",
+        }
     }
 
     fn begin(&mut self, _nagle: Nagle) -> anyhow::Result<()> {
         let dir = self.sites.dir(ALONE);
-        empty(&dir.join("spool"))?;
-        for file in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
-            let path = dir.join(file);
-            if path.exists() {
-                std::fs::remove_file(path)?;
-            }
-        }
+        self.wipe(&dir)?;
         self.running = Some(daemon(&self.sites.edge, &dir)?);
         Ok(())
     }

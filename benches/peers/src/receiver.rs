@@ -55,7 +55,9 @@ impl Receivers {
         let storescp =
             find(Peer::Storescp).context("storescp (Debian: dcmtk) is not installed: it is the target too")?;
         let sites = Rc::new(Sites::start(&folder.join("sites"), &storescp)?);
-        all.push(Box::new(Alone::new(Rc::clone(&sites))?));
+        for alone in Alone::both(&sites)? {
+            all.push(Box::new(alone));
+        }
         all.push(Box::new(Linked::new(sites)));
         all.push(Box::new(Storescp::new(storescp.clone(), folder, &[])));
         all.push(Box::new(Storescp::new(storescp, folder, &["+B"])));
