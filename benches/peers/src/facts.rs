@@ -19,7 +19,7 @@ pub(crate) fn machine(folder: &Path) -> anyhow::Result<String> {
         "{} cores, {} GiB, Linux {}, {}; load average at the start {}.\n",
         available_parallelism()?,
         kib.parse::<u64>()? >> 20,
-        kernel.trim(),
+        kernel.split(['-', '\n']).next().unwrap_or_default(),
         file_system(folder)?,
         load.split_whitespace().next().unwrap_or("unknown"),
     ))

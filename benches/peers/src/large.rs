@@ -23,13 +23,13 @@ pub(crate) fn run(mib: u64, parent: &Path, receivers: &mut Receivers) -> anyhow:
         rustix::fs::sync();
         let sent = one.send(receiver.port()?, receiver.called_ae_title(), Nagle::Off)?;
         receiver.settle(warm_up.count() + one.count())?;
+        let mut seconds = format!("{:.2}", sent.took.as_secs_f64());
         for ((name, before), (_, after)) in before.iter().zip(receiver.peaks()?) {
-            let seconds = format!("{:.2}", sent.took.as_secs_f64());
             table.row(&[
                 (*name).to_owned(),
                 (before / 1024).to_string(),
                 (after / 1024).to_string(),
-                seconds,
+                std::mem::take(&mut seconds),
             ]);
         }
         receiver.end()?;
