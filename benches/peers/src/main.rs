@@ -56,7 +56,9 @@ fn main() -> anyhow::Result<()> {
         let turns = rounds::run(course, args.rounds, folder.path(), &mut receivers)?;
         output::line(&rounds::report(course, args.rounds, &turns));
     }
-    output::line(&receivers.memory_report());
+    if args.large + args.small + args.nagle > 0 {
+        output::line(&receivers.memory_report());
+    }
     if args.one > 0 {
         output::line(&large::run(args.one, folder.path(), &mut receivers)?);
     }
