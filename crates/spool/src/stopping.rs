@@ -2,7 +2,7 @@
 //! point. Compiled in debug builds only; in release builds [`at`] is empty.
 //!
 //! Points: `after_payload` (payload written, not committed), `after_commit` (committed, not answered), `after_answer`
-//! (C-STORE-RSP sent), `after_ack_sent` (the next hop told that we have it), `before_settle` (the next hop or the
+//! (C-STORE-RSP sent), `after_ack_sent` (what came over a link is committed, its acknowledgement on the way out), `before_settle` (the next hop or the
 //! destination has it, not yet written down).
 
 /// Comes to the stopping point `point`.

@@ -293,7 +293,8 @@ impl<L: Lane> Link<L> {
     fn trouble(&mut self, error: CustodianError) -> Option<Trouble> {
         match error {
             CustodianError::Later(why) => {
-                tracing::info!(why, "custodian puts a delivery off");
+                // The custodian has said why, once for each try; this comes for each segment.
+                tracing::debug!(why, "custodian puts a delivery off");
                 Some(Trouble::Later)
             }
             CustodianError::Refused(why) => Some(Trouble::Refused(why)),
