@@ -29,4 +29,17 @@ mod tests {
             .iter()
             .for_each(|input| super::enroll_request(input));
     }
+
+    #[test]
+    fn the_corpus_holds_requests_and_answers_of_this_version() {
+        use super::{EnrollAnswer, EnrollRequest};
+
+        let reads = |input: &[u8]| {
+            serde_json::from_slice::<EnrollRequest>(input).is_ok()
+                || serde_json::from_slice::<EnrollAnswer>(input).is_ok()
+        };
+        let inputs = corpus::fuzz_inputs("enroll_request");
+        let messages = inputs.iter().filter(|input| input.first() == Some(&b'{'));
+        assert_eq!(messages.filter(|input| reads(input)).count(), 5);
+    }
 }
