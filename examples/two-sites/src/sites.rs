@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use packhorse_daemon::admin;
+use packhorse_daemon::output::line;
 use packhorse_edge::Gateway;
 use packhorse_relay::Relay;
 use serde_json::{Value, json};
@@ -127,7 +128,17 @@ async fn wait_for(what: &str, is_so: impl AsyncFn() -> anyhow::Result<bool>) -> 
     Ok(())
 }
 
+/// What somebody at a terminal would have typed.
+fn typed(program: &str, arguments: &[&str]) {
+    let shown = arguments.iter().map(|argument| {
+        let is_token = argument.starts_with("ph1_");
+        if is_token { "ph1_…" } else { argument }
+    });
+    line(&format!("$ {program} {}", shown.collect::<Vec<_>>().join(" ")));
+}
+
 async fn relay_command(arguments: &[&str], dir: &Path) -> anyhow::Result<()> {
+    typed("relay", arguments);
     let all = ["relay"]
         .iter()
         .chain(arguments)
@@ -138,6 +149,7 @@ async fn relay_command(arguments: &[&str], dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn edge_command(arguments: &[&str], dir: &Path) -> anyhow::Result<()> {
+    typed("edge-gateway", arguments);
     let all = ["edge-gateway"]
         .iter()
         .chain(arguments)

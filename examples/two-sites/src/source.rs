@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
-use packhorse_association::{CStoreRq, RequestedAssociation, RequestorConfig};
+use packhorse_association::{CStoreRq, NegotiatedContext, RequestedAssociation, RequestorConfig};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{ContextAnswer, ContextResult, PresentationContextId, ProposedContext};
 use packhorse_dicom::part10::{BEGINNING_LEN, read_file_meta};
 use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use packhorse_dicom::{sop_class, transfer_syntax};
 use packhorse_testkit::instances;
 use sha2::{Digest as _, Sha256};
 
@@ -129,9 +130,18 @@ impl SentObject {
     }
 }
 
+/// A presentation context that was proposed, in words.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub(crate) class: String,
+    pub(crate) syntax: String,
+    pub(crate) answer: String,
+}
+
 /// The whole sending.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
+    pub(crate) proposed: Vec<Proposed>,
     pub(crate) objects: Vec<SentObject>,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
@@ -186,6 +196,7 @@ async fn send_association(objects: &[Object], port: u16, sent: &mut Sent, bar: &
     let config = RequestorConfig::new(AeTitle::try_from("PACS_A")?, AeTitle::try_from("ST_MARY")?);
     let address = format!("127.0.0.1:{port}");
     let mut association = RequestedAssociation::request(&address, &config, contexts.collect()).await?;
+    sent.proposed.extend(association.contexts().iter().map(proposed));
     for object in objects {
         let data = object.bytes()?;
         let sha256 = Sha256::digest(&data).into();
@@ -205,6 +216,22 @@ async fn send_association(objects: &[Object], port: u16, sent: &mut Sent, bar: &
     }
     association.release().await?;
     Ok(())
+}
+
+fn proposed(context: &NegotiatedContext) -> Proposed {
+    let syntaxes = &context.proposed.transfer_syntaxes;
+    Proposed {
+        class: sop_class::name_of(context.proposed.abstract_syntax.as_str()).to_owned(),
+        syntax: syntaxes
+            .iter()
+            .map(|syntax| transfer_syntax::name_of(syntax.as_str()))
+            .collect::<Vec<_>>()
+            .join(" or "),
+        answer: match &context.answer {
+            ContextAnswer::Accepted(_) => "accepted".to_owned(),
+            ContextAnswer::Rejected(result) => format!("refused: {result}"),
+        },
+    }
 }
 
 async fn store(association: &mut RequestedAssociation, object: &Object, data: Bytes) -> anyhow::Result<Fate> {

@@ -27,11 +27,25 @@ pub(crate) fn opening(sites: &Sites, target: &Target) {
 }
 
 pub(crate) async fn closing(sites: &Sites, sent: &Sent, target: &Target) -> anyhow::Result<bool> {
+    proposal(sent);
     at_edge_a(sent);
     let good = at_pacs_b(sent, target);
     account(sites).await?;
     measures(sites, sent).await?;
     Ok(good)
+}
+
+fn proposal(sent: &Sent) {
+    line(&format!(
+        "\nPACS A proposed {} presentation contexts:",
+        sent.proposed.len()
+    ));
+    let is_long = sent.proposed.len() > LISTED_MAX;
+    for context in &sent.proposed {
+        if !is_long || context.answer != "accepted" {
+            line(&format!("  {}, {}: {}", context.class, context.syntax, context.answer));
+        }
+    }
 }
 
 fn at_edge_a(sent: &Sent) {
