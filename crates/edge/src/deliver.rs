@@ -35,7 +35,7 @@ const CONTEXTS_MAX: usize = 128;
 /// An association that is lost during one instance so often, while others are answered, is that instance's fault.
 const LOST_MAX: u32 = 3;
 /// An association that was idle for so long may have been closed by the PACS meanwhile.
-const IDLE_FOR: Duration = Duration::from_secs(1);
+const IDLE_FOR: Duration = Duration::from_millis(100);
 
 type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
 

@@ -214,9 +214,14 @@ impl Process {
 
     fn failed(&mut self, what: &str, within: Duration) -> ProcessError {
         let (program, what) = (self.program.clone(), what.to_owned());
-        let said = [self.stdout(), self.stderr()].concat().join("\n");
         // One that closed its output is about to end.
-        match poll(LOOK_EVERY * 10, || self.child.try_wait().ok().flatten()) {
+        let ended = poll(LOOK_EVERY * 10, || self.child.try_wait().ok().flatten());
+        if ended.is_some() {
+            self.stdout.wait_for_end(LAST_WORDS_WITHIN);
+            self.stderr.wait_for_end(LAST_WORDS_WITHIN);
+        }
+        let said = [self.stdout(), self.stderr()].concat().join("\n");
+        match ended {
             Some(status) => ProcessError::Ended {
                 program,
                 what,
