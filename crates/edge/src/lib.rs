@@ -21,6 +21,8 @@ mod link;
 mod messages;
 mod place;
 mod shared;
+#[cfg(test)]
+mod testing;
 
 pub use commands::{Cli, Command, CommandError, run, told};
 pub use config::Config;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::uid::SopInstanceUid;
-use packhorse_ids::DeliveryId;
+use packhorse_ids::{DeliveryId, SiteName};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::read::{self, DELIVERY_COLUMNS, IDENTITY_COLUMNS, Stored};
@@ -99,6 +99,18 @@ impl Projection {
     pub fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, ProjectionError> {
         let condition = "d.id = ?1 LIMIT ?2";
         Ok(self.deliveries(condition, params![id.to_string(), 1])?.pop())
+    }
+
+    /// Whether a delivery went from here to `site`; `None` when nothing is known of it.
+    ///
+    /// # Errors
+    /// [`ProjectionError::Database`].
+    pub fn went_to(&self, id: DeliveryId, site: &SiteName) -> Result<Option<bool>, ProjectionError> {
+        let sql = "SELECT a.direction = 0 AND substr(a.target, 1, length(?2)) = ?2 FROM delivery d \
+                   JOIN account a ON a.id = d.account WHERE d.id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let values = params![id.to_string(), format!("{site}/")];
+        Ok(statement.query_row(values, |row| row.get(0)).optional()?)
     }
 
     /// The newest delivery of an instance on a route that is in flight or held; a repeat joins or replaces it. `None`: a

@@ -1,0 +1,237 @@
+//! An edge without sockets, for unit tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use packhorse_envelope::{AssociatedData, Writer};
+use packhorse_identity::SigningKey;
+use packhorse_ids::{Clock, DeliveryId, Kind, Priority, Routing, Sequence, SiteName, SystemClock};
+use packhorse_ledger::fact::{Fact, InstanceReceived};
+use packhorse_ledger::{Identity, Origin, Projection, ReceiptBatch};
+use packhorse_spool::{
+    Body, Custody, Disk, Filter, Index as _, NewEntry, NewState, RealDisk, Spool, SpoolConfig,
+};
+use tempfile::TempDir;
+
+use crate::config::Config;
+use crate::directory::{Directory, Published, SiteEntry};
+use crate::messages::{self, Message};
+use crate::shared::{LINK_QUEUE, MESSAGES_QUEUE, Parts, Shared, draw, fact_bytes, queue};
+
+/// What the edge of `site` shares, in a folder of its own.
+pub(crate) struct Edge {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) folder: TempDir,
+}
+
+pub(crate) fn site(name: &str) -> SiteName {
+    SiteName::try_from(name).unwrap()
+}
+
+pub(crate) fn title(text: &str) -> AeTitle {
+    AeTitle::try_from(text).unwrap()
+}
+
+impl Edge {
+    /// An edge with this `edge.toml`.
+    pub(crate) fn new(name: &str, toml: &str) -> Self {
+        Self::on_disk(name, toml, Arc::new(RealDisk))
+    }
+
+    pub(crate) fn on_disk(name: &str, toml: &str, disk: Arc<dyn Disk>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(crate::config::FILE_NAME), toml).unwrap();
+        let shared = open(name, folder.path(), disk);
+        Self { shared, folder }
+    }
+
+    /// A delivery of ours to `to`, in the spool and in the facts.
+    pub(crate) async fn spool_outgoing(&self, to: &str) -> DeliveryId {
+        let shared = &*self.shared;
+        let (routing, body) = envelope(&shared.site, &site(to), Kind::Delivery, b"abcd");
+        let delivery = routing.delivery;
+        let received = InstanceReceived {
+            delivery,
+            origin: Origin::Send,
+            route: title("ROUTE"),
+            to_site: site(to),
+            to_ae_title: title("PACS"),
+            source: "send".to_owned(),
+            sop_class: SopClassUid::try_from("1.2.840.10008.5.1.4.1.1.2").unwrap(),
+            sop_instance: SopInstanceUid::try_from(format!("1.2.{}", rand::random::<u32>()).as_str()).unwrap(),
+            study: Some("1.2.3".to_owned()),
+            series: None,
+            modality: None,
+            transfer_syntax: TransferSyntaxUid::try_from("1.2.840.10008.1.2").unwrap(),
+            length: 4,
+            sha256: packhorse_ids::Digest::from_bytes([1; 32]),
+            declared: None,
+            identity: Identity::default(),
+            at: shared.clock.now(),
+            repeat: false,
+            replaces: None,
+            held_by: None,
+        };
+        let entry = NewEntry {
+            routing,
+            queue: queue(LINK_QUEUE),
+            body,
+            custody: Custody::UntilReleased,
+            state: NewState::Ready,
+        };
+        let facts = fact_bytes(&Fact::InstanceReceived(Box::new(received))).into_iter().collect();
+        shared.spool.commit(shared.epoch, vec![entry], facts).await.unwrap();
+        delivery
+    }
+
+    /// A message that has come from `from`.
+    pub(crate) async fn spool_message(&self, from: &str, message: &Message) {
+        let shared = &*self.shared;
+        let bytes = message.to_bytes().unwrap();
+        let (routing, body) = envelope(&site(from), &shared.site, Kind::Message, &bytes);
+        let entry = NewEntry {
+            routing,
+            queue: queue(MESSAGES_QUEUE),
+            body,
+            custody: Custody::UntilAcked,
+            state: NewState::Ready,
+        };
+        shared.spool.commit(shared.epoch, vec![entry], Vec::new()).await.unwrap();
+    }
+
+    /// Works on all messages that have come.
+    pub(crate) async fn receive(&self) {
+        let stop = self.shared.stop.clone();
+        let working = tokio::spawn(messages::receive(Arc::clone(&self.shared)));
+        let spool = Arc::clone(&self.shared.spool);
+        eventually("an end of the messages", async || {
+            spool.counts().iter().all(|count| count.queue.as_str() != MESSAGES_QUEUE)
+        })
+        .await;
+        stop.cancel();
+        working.await.unwrap();
+    }
+
+    /// The messages that wait for the link, with whom they are for.
+    pub(crate) async fn sent(&self) -> Vec<(SiteName, Message)> {
+        let filter = Filter {
+            queue: Some(queue(LINK_QUEUE)),
+            state: None,
+        };
+        let mut sent = Vec::new();
+        for (_, entry) in self.shared.spool.page(0, filter, 1000).await.unwrap() {
+            if entry.routing.kind == Kind::Message {
+                let message = messages::read(&self.shared, &entry).await.unwrap();
+                sent.push((entry.routing.destination.clone(), message));
+            }
+        }
+        sent
+    }
+}
+
+fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Arc<Shared> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let spool_config = SpoolConfig {
+        slab_len: 1 << 20,
+        reserve: 1,
+        disk,
+    };
+    let (spool, epoch) = Spool::open(&folder.join("spool"), spool_config, Arc::clone(&clock)).unwrap();
+    Arc::new(Shared::new(Parts {
+        site: site(name),
+        folder: folder.into(),
+        config: Config::load(folder).unwrap(),
+        spool,
+        epoch,
+        clock,
+        directory: Directory::open(folder).unwrap(),
+        signing: SigningKey::open_or_create(folder).unwrap(),
+        projection: Projection::open(&folder.join("ledger.sqlite")).unwrap(),
+    }))
+}
+
+/// An envelope around `original`, in memory.
+pub(crate) fn envelope(source: &SiteName, destination: &SiteName, kind: Kind, original: &[u8]) -> (Routing, Body) {
+    let associated = AssociatedData {
+        payload: draw::payload(),
+        source: source.clone(),
+        destination: destination.clone(),
+        kind,
+    };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&associated, &mut bytes);
+    writer.push(original, &mut bytes);
+    let sealed = writer.finish(packhorse_envelope::TrailerFields::default(), &mut bytes);
+    let routing = Routing {
+        delivery: draw::delivery(),
+        payload: associated.payload,
+        source: source.clone(),
+        destination: destination.clone(),
+        kind,
+        priority: Priority::Routine,
+        sequence: Sequence(0),
+        length: sealed.length,
+        blake3: sealed.blake3,
+    };
+    (routing, Body::Inline(Bytes::from(bytes)))
+}
+
+/// A site that speaks for itself: its signing key.
+pub(crate) struct Far {
+    site: SiteName,
+    key: SigningKey,
+    _folder: TempDir,
+}
+
+impl Far {
+    pub(crate) fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            site: site(name),
+            key: SigningKey::open_or_create(folder.path()).unwrap(),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn announcement(&self) -> Message {
+        Message::Announce {
+            at: 1,
+            signing_key: self.key.verifying_key().to_text(),
+            destinations: vec![Published {
+                ae_title: "PACS".to_owned(),
+                accepts: true,
+            }],
+        }
+    }
+
+    /// Its entry in a directory.
+    pub(crate) fn entry(&self) -> SiteEntry {
+        let Message::Announce { at, signing_key, destinations } = self.announcement() else {
+            unreachable!()
+        };
+        SiteEntry {
+            announced_at: at,
+            destinations,
+            signing_key,
+        }
+    }
+
+    pub(crate) fn receipts(&self, receipts: Vec<packhorse_ledger::Receipt>) -> Message {
+        let fingerprint = self.key.verifying_key().fingerprint();
+        let batch = ReceiptBatch::new(self.site.clone(), fingerprint, receipts);
+        let signature = self.key.sign(&batch.signed_bytes().unwrap()).unwrap();
+        Message::Receipts { batch, signature }
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed().as_secs() < 60, "{what} did not come");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
