@@ -38,6 +38,8 @@ pub enum Fact {
     CustodyReceived(CustodyReceived),
     /// An instance from another site is on disk here, and will be delivered.
     Arrived(Box<Arrived>),
+    /// An envelope from another site is on disk here, and this edge cannot open it: it is on the failed list.
+    ArrivedUnread(ArrivedUnread),
     /// The destination was tried, and it was not the end.
     DeliveryAttempted(DeliveryAttempted),
     /// What the destination answered at last.
@@ -294,6 +296,24 @@ pub struct Arrived {
     pub at: WallTime,
 }
 
+/// See [`Fact::ArrivedUnread`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArrivedUnread {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// The site it comes from.
+    #[serde(with = "text")]
+    pub from_site: SiteName,
+    /// Bytes of the envelope.
+    pub length: u64,
+    /// Why it cannot be opened, and what to do, for people.
+    pub reason: String,
+    /// When it was in custody here.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
 /// See [`Fact::DeliveryAttempted`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryAttempted {
@@ -472,6 +492,7 @@ kinds! {
     RefusedContextUsed = "refused-context-used",
     CustodyReceived = "custody-received",
     Arrived = "arrived",
+    ArrivedUnread = "arrived-unread",
     DeliveryAttempted = "delivery-attempted",
     OutcomeKnown = "outcome-known",
     Failed = "failed",

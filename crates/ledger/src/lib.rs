@@ -31,5 +31,5 @@ pub use fact::Fact;
 pub use identity::{Identity, IdentityLevel};
 pub use origin::{AssociationId, Origin};
 pub use progress::{Progress, State};
-pub use receipt::{CustodyReceipt, OutcomeReceipt, Receipt, ReceiptBatch};
+pub use receipt::{CustodyReceipt, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResumedReceipt};
 pub use store::{Projection, StudyFilter};

@@ -114,12 +114,18 @@ impl Progress {
             (_, State::Delivered | State::Discarded) => self,
             (Fact::Discarded(_), _) => moved(State::Discarded),
             (Fact::Failed(_), _) => moved(State::Failed),
-            (Fact::Held(_), _) => moved(State::Held),
-            (Fact::Released(_), State::Held) | (Fact::Reopened(_), State::Held | State::Failed) => {
+            (Fact::Held(held), _) if self.is_news(held.at) => moved(State::Held),
+            (Fact::Released(_), State::Held) => moved(State::InFlight),
+            (Fact::Reopened(reopened), State::Held | State::Failed) if self.is_news(reopened.at) => {
                 moved(State::InFlight)
             }
             _ => self,
         }
+    }
+
+    /// What was before the newest outcome and is told again says nothing about what came after it.
+    fn is_news(self, at: WallTime) -> bool {
+        self.outcome_at.is_none_or(|known| at > known)
     }
 
     fn after_outcome(self, status: Option<u16>, at: WallTime) -> Self {

@@ -7,7 +7,7 @@ use packhorse_dicom::status::{Status, StatusCategory};
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{CustodyReceived, Fact, OutcomeKnown};
+use crate::fact::{CustodyReceived, Fact, Held, OutcomeKnown, Reopened};
 use crate::{text, text::micros};
 
 /// Most receipts in one batch.
@@ -59,6 +59,30 @@ impl OutcomeReceipt {
     }
 }
 
+/// The far edge keeps it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// Why, for people: `no consent: …`.
+    pub reason: String,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
+/// The far edge works on it again: it was held, or on the failed list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumedReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
 pub(crate) fn is_delivered(status: Option<u16>) -> bool {
     status.is_some_and(|status| {
         matches!(
@@ -76,6 +100,10 @@ pub enum Receipt {
     Custody(CustodyReceipt),
     /// Answered by the destination, or failed for good.
     Outcome(OutcomeReceipt),
+    /// Kept back at the far edge.
+    Held(HeldReceipt),
+    /// No longer held or failed there.
+    Resumed(ResumedReceipt),
 }
 
 impl Receipt {
@@ -85,6 +113,8 @@ impl Receipt {
         match self {
             Self::Custody(receipt) => receipt.delivery,
             Self::Outcome(receipt) => receipt.delivery,
+            Self::Held(receipt) => receipt.delivery,
+            Self::Resumed(receipt) => receipt.delivery,
         }
     }
 }
@@ -194,6 +224,16 @@ impl ReceiptBatch {
                 sha256: receipt.sha256,
                 at: receipt.at,
             }),
+            Receipt::Held(receipt) => Fact::Held(Held {
+                delivery: receipt.delivery,
+                by: format!("{}: {}", self.site, receipt.reason),
+                at: receipt.at,
+            }),
+            Receipt::Resumed(receipt) => Fact::Reopened(Reopened {
+                delivery: receipt.delivery,
+                by: self.site.to_string(),
+                at: receipt.at,
+            }),
         };
         self.receipts.iter().map(fact).collect()
     }
@@ -229,6 +269,22 @@ mod tests {
             sha = hex("09", 32)
         );
         assert_eq!(String::from_utf8(batch().signed_bytes().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_far_edge_holds_is_held_by_that_site_until_it_goes_on() {
+        let (delivery, at) = (DeliveryId::from_bytes([7; 16]), WallTime::from_unix_micros(5));
+        let reason = "no consent".to_owned();
+        let receipts = vec![
+            Receipt::Held(HeldReceipt { delivery, reason, at }),
+            Receipt::Resumed(ResumedReceipt { delivery, at }),
+        ];
+        let batch = ReceiptBatch::new(SiteName::try_from("st-mary").unwrap(), "ab12".to_owned(), receipts);
+        let read = ReceiptBatch::from_bytes(&batch.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, batch);
+        let facts = read.facts();
+        assert!(matches!(&facts[0], Fact::Held(held) if held.by == "st-mary: no consent"));
+        assert!(matches!(&facts[1], Fact::Reopened(reopened) if reopened.by == "st-mary"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::Applied;
 use crate::fact::{
-    Arrived, AssociationEnded, AssociationOpened, DeliveryAttempted, Fact, InstanceReceived, InstanceRefused,
-    OutcomeKnown,
+    Arrived, ArrivedUnread, AssociationEnded, AssociationOpened, DeliveryAttempted, Fact, InstanceReceived,
+    InstanceRefused, OutcomeKnown,
 };
 use crate::identity::Identity;
 use crate::progress::{Progress, State};
@@ -72,6 +72,7 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
         }
         Fact::InstanceReceived(received) => instance_received(transaction, number, received),
         Fact::Arrived(arrived) => instance_arrived(transaction, number, arrived),
+        Fact::ArrivedUnread(arrived) => envelope_arrived(transaction, number, arrived),
         Fact::InstanceRefused(refused) => instance_refused(transaction, number, refused),
         Fact::CustodyReceived(custody) => {
             let sql = "UPDATE delivery SET custody_at = ?2, custody_by = ?3 WHERE id = ?1 AND custody_at IS NULL";
@@ -231,6 +232,45 @@ fn instance_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
+
+/// Nothing is known of it but where it came from and that it could not be opened.
+fn envelope_arrived(transaction: &Transaction<'_>, number: i64, arrived: &ArrivedUnread) -> Done {
+    let account = account(
+        transaction,
+        &Entry {
+            direction: INCOMING,
+            route: UNREAD,
+            source: arrived.from_site.as_str(),
+            study: "",
+            target: UNREAD.to_owned(),
+            at: arrived.at,
+            declared: None,
+            identity: &Identity::default(),
+        },
+    )?;
+    let values = params![
+        arrived.delivery.to_string(),
+        number,
+        account,
+        None::<String>,
+        "",
+        // Each stands for itself: instances are counted by their UID.
+        format!("{UNREAD} {}", arrived.delivery),
+        None::<String>,
+        None::<String>,
+        "",
+        integer(arrived.length),
+        "",
+        false,
+        arrived.at.unix_micros(),
+        State::Failed.code(),
+        arrived.reason,
+    ];
+    transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
+}
+
+/// Stands for what an envelope that cannot be opened does not tell.
+const UNREAD: &str = "(unread)";
 
 /// A delivery that is here already stays as it is: facts may be repeated.
 const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO delivery (id, number, account, origin, sop_class, sop_instance, \

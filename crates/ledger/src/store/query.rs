@@ -161,6 +161,15 @@ impl Projection {
         self.deliveries(condition, params![State::Failed.code(), rows(limit)])
     }
 
+    /// What is kept back, here or at the far edge, the newest first; at most `limit`, and [`LIMIT_MAX`].
+    ///
+    /// # Errors
+    /// [`ProjectionError::Database`].
+    pub fn held(&self, limit: usize) -> Result<Vec<DeliveryView>, ProjectionError> {
+        let condition = "d.state = ?1 ORDER BY d.number DESC LIMIT ?2";
+        self.deliveries(condition, params![State::Held.code(), rows(limit)])
+    }
+
     /// Associations, the newest first; at most `limit`, and [`LIMIT_MAX`].
     ///
     /// # Errors
