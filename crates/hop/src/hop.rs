@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, Priority, Routing, SEGMENT_LEN, WallTime, segment_len};
+use packhorse_ids::{Clock, DeliveryId, Epoch, Kind, PayloadId, Priority, Routing, SEGMENT_LEN, WallTime, segment_len};
 use packhorse_spool::{NewEntry, QueueName, Seen, Settlement, Store, StoreError, backoff, stopping};
 use packhorse_transport::{Acked, Custodian, CustodianError, OfferAnswer, Refusal};
 
@@ -95,6 +95,15 @@ fn custodian_error(error: StoreError) -> CustodianError {
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
+
+/// What becomes of an entry that goes on no more. A message is for nobody to look after: whoever sent it makes a new one
+/// when it still matters.
+fn given_up(kind: Kind, note: String) -> Settlement {
+    match kind {
+        Kind::Delivery => Settlement::Failed { note },
+        Kind::Message => Settlement::Discarded,
+    }
 }
 
 impl Hop {
@@ -195,7 +204,7 @@ impl Hop {
                 code: UNREADABLE,
                 text: note.clone(),
             };
-            (Settlement::Failed { note }, self.place.refused(&entry, &refusal))
+            (given_up(entry.routing.kind, note), self.place.refused(&entry, &refusal))
         } else {
             tracing::warn!(%delivery, tries, why, "a delivery cannot be read now");
             // Nobody else tries in step with us: no jitter.
@@ -285,10 +294,11 @@ impl Custodian for Hop {
     async fn refused(&self, delivery: DeliveryId, why: Refusal) {
         let entry = self.outgoing.remove(delivery);
         tracing::error!(%delivery, code = why.code, why = why.text, "the next hop refuses a delivery for good");
+        let kind = entry.as_ref().map_or(Kind::Delivery, |entry| entry.routing.kind);
         let facts = entry.map(|entry| self.place.refused(&entry, &why)).unwrap_or_default();
-        let failed = (delivery, Settlement::Failed { note: why.text });
+        let settlement = given_up(kind, why.text);
         // As for what is acknowledged.
-        self.settle(vec![failed], facts).await.ok();
+        self.settle(vec![(delivery, settlement)], facts).await.ok();
     }
 
     async fn lost(&self, unacked: Vec<DeliveryId>) {
@@ -342,11 +352,7 @@ impl Custodian for Hop {
                 ));
             }
         };
-        let placement = self
-            .place
-            .place(routing, &body, &*self.store)
-            .await
-            .map_err(CustodianError::Refused)?;
+        let placement = self.place.place(routing, &body, &*self.store).await?;
         let entry = NewEntry {
             routing: routing.clone(),
             queue: placement.queue,

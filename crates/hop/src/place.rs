@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use packhorse_ids::{Routing, WallTime};
 use packhorse_spool::{Body, Custody, Entry, NewState, QueueName, Store};
-use packhorse_transport::Refusal;
+use packhorse_transport::{CustodianError, Refusal};
 
 /// Where and how an arrived delivery is committed.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub trait Place: Send + Sync + 'static {
     /// Where an arrived delivery belongs. Its bytes can be read from `store`; they are not committed yet.
     ///
     /// # Errors
-    /// The refusal, for good.
-    async fn place(&self, routing: &Routing, body: &Body, store: &dyn Store) -> Result<Placement, Refusal>;
+    /// The refusal, for good; or that it cannot be told now, and must be offered again.
+    async fn place(&self, routing: &Routing, body: &Body, store: &dyn Store) -> Result<Placement, CustodianError>;
 
     /// How long an id that is gone from here is still "have" when it is offered again.
     fn remembers(&self) -> Duration;

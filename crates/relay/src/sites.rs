@@ -11,7 +11,7 @@ use packhorse_hop::{Hop, HopConfig, Place, Placement};
 use packhorse_identity::{Registry, RegistryError, Revocations};
 use packhorse_ids::{Clock, Epoch, Routing, SiteName, WallTime};
 use packhorse_spool::{Body, Custody, Entry, NewState, QueueName, Spool, Store};
-use packhorse_transport::{LinkHandle, Refusal};
+use packhorse_transport::{CustodianError, LinkHandle, Refusal};
 
 /// Close code to a site whose certificate is revoked or missing.
 pub(crate) const CLOSE_NOT_A_SITE: u16 = 16;
@@ -118,7 +118,12 @@ impl Place for FromSite {
         }
     }
 
-    async fn place(&self, routing: &Routing, _body: &Body, _store: &dyn Store) -> Result<Placement, Refusal> {
+    async fn place(
+        &self,
+        routing: &Routing,
+        _body: &Body,
+        _store: &dyn Store,
+    ) -> Result<Placement, CustodianError> {
         let queue = queue_of(&routing.destination);
         Ok(Placement {
             queue,

@@ -35,9 +35,9 @@ impl Place for FakePlace {
         }
     }
 
-    async fn place(&self, routing: &Routing, _body: &Body, _store: &dyn Store) -> Result<Placement, Refusal> {
+    async fn place(&self, routing: &Routing, _body: &Body, _store: &dyn Store) -> Result<Placement, CustodianError> {
         if let Some(why) = &*self.refuses.lock().unwrap() {
-            return Err(why.clone());
+            return Err(CustodianError::Refused(why.clone()));
         }
         let (name, custody) = match routing.kind {
             Kind::Delivery => ("deliveries", Custody::UntilReleased),
