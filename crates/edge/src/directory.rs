@@ -13,6 +13,8 @@ use packhorse_dicom::ae_title::AeTitle;
 use packhorse_ids::{SiteName, WallTime};
 use serde::{Deserialize, Serialize};
 
+/// Sites that get our announcements, beside those that may send: a bound on what strangers can make us remember.
+const ASKERS_MAX: usize = 256;
 /// Name of the file in the edge's folder.
 pub(crate) const FILE_NAME: &str = "directory.json";
 
@@ -63,7 +65,10 @@ pub(crate) struct SiteEntry {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Contents {
+    /// Time on our newest announcement: the next one is later, whatever the clock says.
+    announced_at: i64,
     /// Sites that have announced themselves to us.
     sites: BTreeMap<String, SiteEntry>,
     /// Sites that have asked for our announcement and get every new one.
@@ -165,25 +170,53 @@ impl Directory {
             if known.signing_key != entry.signing_key {
                 return Ok(Learned::KeyDiffers);
             }
-            if known.announced_at > entry.announced_at || known.destinations == entry.destinations {
+            if known.announced_at > entry.announced_at {
                 return Ok(Learned::Same);
             }
+        }
+        if let Some(known) = contents.sites.get_mut(site.as_str())
+            && known.destinations == entry.destinations
+        {
+            known.announced_at = entry.announced_at;
+            return Ok(Learned::Same);
         }
         contents.sites.insert(site.to_string(), entry);
         self.write(&contents)?;
         Ok(Learned::Changed)
     }
 
-    /// Remembers that `site` wants our announcements.
+    /// Remembers that `site` wants our announcements. Of more than [`ASKERS_MAX`] sites the one that asked longest ago is
+    /// forgotten, but none that is in `kept`.
     ///
     /// # Errors
     /// [`DirectoryError::Io`] when it cannot be written down.
-    pub(crate) fn asked_by(&self, site: &SiteName, at: WallTime) -> Result<(), DirectoryError> {
+    pub(crate) fn asked_by(&self, site: &SiteName, at: WallTime, kept: &[SiteName]) -> Result<(), DirectoryError> {
         let mut contents = self.lock();
         if contents.askers.insert(site.to_string(), at.unix_micros()).is_some() {
             return Ok(());
         }
+        if contents.askers.len() > ASKERS_MAX {
+            let may_go = |name: &&String| **name != site.as_str() && kept.iter().all(|kept| kept.as_str() != **name);
+            let askers = contents.askers.iter().filter(|(name, _)| may_go(name));
+            let oldest = askers.min_by_key(|(_, at)| **at).map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                contents.askers.remove(&oldest);
+            }
+        }
         self.write(&contents)
+    }
+
+    /// The time to put on an announcement that is made now: later than on any before, also when the clock was set back,
+    /// or the receivers would take it for an old one. Remembered before it is given out.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Io`] when it cannot be written down.
+    pub(crate) fn next_announcement(&self, now: WallTime) -> Result<i64, DirectoryError> {
+        let mut contents = self.lock();
+        let at = now.unix_micros().max(contents.announced_at.saturating_add(1));
+        contents.announced_at = at;
+        self.write(&contents)?;
+        Ok(at)
     }
 
     /// The sites that want our announcements.
@@ -212,86 +245,30 @@ impl Directory {
     }
 }
 
-/// Writes a file whole or not at all: a new one beside it, synced, then renamed, then the folder synced.
+/// Writes a file whole or not at all: a new one beside it, under a name that no other writer has, synced, then renamed,
+/// then the folder synced. Who may read it stays as it was.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
+    let beside = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
+    let written = write_new(&beside, path, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if let Err(error) = written {
+        // It may not even be there.
+        drop(std::fs::remove_file(&beside));
+        return Err(error);
+    }
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(at: i64, accepts: bool, key: &str) -> SiteEntry {
-        let destinations = vec![Published {
-            ae_title: "PACS_B".to_owned(),
-            accepts,
-        }];
-        SiteEntry {
-            announced_at: at,
-            destinations,
-            signing_key: key.to_owned(),
-        }
+fn write_new(beside: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).open(beside)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        file.set_permissions(old.permissions())?;
     }
-
-    fn names() -> (SiteName, AeTitle) {
-        (
-            SiteName::try_from("st-mary").unwrap(),
-            AeTitle::try_from("PACS_B").unwrap(),
-        )
-    }
-
-    #[test]
-    fn what_a_site_announced_is_there_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let (site, title) = names();
-        let directory = Directory::open(folder.path()).unwrap();
-        assert_eq!(directory.standing(&site, &title), Standing::NotAnnounced);
-        assert_eq!(directory.learn(&site, entry(1, false, "k")).unwrap(), Learned::Changed);
-        assert_eq!(directory.standing(&site, &title), Standing::NotAccepted);
-        assert_eq!(directory.learn(&site, entry(2, true, "k")).unwrap(), Learned::Changed);
-        let again = Directory::open(folder.path()).unwrap();
-        assert_eq!(
-            again.standing(&site, &title),
-            Standing::Accepted {
-                announced_at: WallTime::from_unix_micros(2)
-            }
-        );
-        assert_eq!(
-            again.standing(&site, &AeTitle::try_from("PACS_C").unwrap()),
-            Standing::NoSuchDestination
-        );
-    }
-
-    #[test]
-    fn an_older_announcement_and_another_key_change_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (site, title) = names();
-        let directory = Directory::open(folder.path()).unwrap();
-        directory.learn(&site, entry(5, true, "k")).unwrap();
-        assert_eq!(directory.learn(&site, entry(4, false, "k")).unwrap(), Learned::Same);
-        assert_eq!(
-            directory.learn(&site, entry(6, false, "other")).unwrap(),
-            Learned::KeyDiffers
-        );
-        assert!(matches!(directory.standing(&site, &title), Standing::Accepted { .. }));
-    }
-
-    #[test]
-    fn those_who_asked_are_remembered() {
-        let folder = tempfile::tempdir().unwrap();
-        let (site, _) = names();
-        Directory::open(folder.path())
-            .unwrap()
-            .asked_by(&site, WallTime::default())
-            .unwrap();
-        assert_eq!(Directory::open(folder.path()).unwrap().askers(), [site]);
-    }
+    file.write_all(bytes)?;
+    file.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
