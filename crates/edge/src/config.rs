@@ -1,7 +1,7 @@
 //! `edge.toml`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use packhorse_association::AcceptorConfig;
@@ -18,6 +18,9 @@ use serde::Deserialize;
 pub const FILE_NAME: &str = "edge.toml";
 /// Title under which `edge-gateway send` asks policy, unless configured.
 const SEND_AE_TITLE: &str = "PACKHORSE_SEND";
+
+/// Shortest time that anything may be configured to wait.
+const SPAN_MIN: Duration = Duration::from_millis(10);
 
 /// The commented file that `edge-gateway join` writes.
 pub const EXAMPLE: &str = include_str!("edge.example.toml");
@@ -201,7 +204,8 @@ impl Config {
             }
         }
         let destinations = destinations(&raw.destination, &mut problems);
-        let (delivery, acceptor) = (times(&raw.delivery, &mut problems), acceptor(&raw.limits));
+        let delivery = times(&raw.delivery, &mut problems);
+        let acceptor = acceptor(&raw.limits, &mut problems);
         let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
         let send_ae_title = problems.take("send_ae_title".to_owned(), AeTitle::try_from(send));
         let ledger_identity = match raw.ledger_identity.as_deref() {
@@ -240,6 +244,22 @@ impl Config {
         })
     }
 
+    /// Checks the configuration against the name of the site it is for: a route leads to another one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check_site(&self, site: &SiteName) -> Result<(), Vec<ConfigProblem>> {
+        let routes = self.engine.routes().iter().zip(1..);
+        let to_itself = routes.filter(|(route, _)| route.to_site == *site);
+        let problems: Vec<_> = to_itself
+            .map(|(_, number)| ConfigProblem {
+                path: format!("route[{number}].to"),
+                problem: format!("{site} is this site: a route leads to another one"),
+            })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// The destination with this title.
     #[must_use]
     pub fn destination(&self, ae_title: &AeTitle) -> Option<&Destination> {
@@ -255,6 +275,24 @@ struct Problems(Vec<ConfigProblem>);
 impl Problems {
     fn add(&mut self, path: String, problem: String) {
         self.0.push(ConfigProblem { path, problem });
+    }
+
+    /// A time that something waits for: none at all would be a busy loop, or an end before the beginning.
+    fn span(&mut self, table: &str, key: &str, given: Option<Span>, default: Duration) -> Duration {
+        let span = given.map_or(default, |span| span.0);
+        if span < SPAN_MIN {
+            self.add(
+                format!("{table}.{key}"),
+                format!("{span:?} is too short: {SPAN_MIN:?} at least"),
+            );
+        }
+        span
+    }
+
+    fn count(&mut self, path: &str, given: Option<usize>) {
+        if given == Some(0) {
+            self.add(path.to_owned(), "there is at least 1".to_owned());
+        }
     }
 
     fn take<T, E: std::fmt::Display>(&mut self, path: String, result: Result<T, E>) -> Option<T> {
@@ -323,157 +361,47 @@ fn is_host_port(address: &str) -> bool {
 }
 
 fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
-    let span = |span: Option<Span>, default: u64| span.map_or_else(|| Duration::from_secs(default), |span| span.0);
-    let idle = span(raw.idle, 10);
-    if idle > Duration::from_secs(60) {
+    let mut span =
+        |key: &str, span: Option<Span>, default| problems.span("delivery", key, span, Duration::from_secs(default));
+    let times = DeliveryTimes {
+        retry_min: span("retry_min", raw.retry_min, 1),
+        retry_max: span("retry_max", raw.retry_max, 300),
+        tries: raw.tries.unwrap_or(3),
+        try_again: span("try_again", raw.try_again, 1200),
+        paused_again: span("paused_again", raw.paused_again, 60),
+        idle: raw.idle.map_or(Duration::from_secs(10), |span| span.0),
+        answer: span("answer", raw.answer, 300),
+    };
+    if times.retry_min > times.retry_max {
+        let problem = format!("{:?} is longer than retry_max, {:?}", times.retry_min, times.retry_max);
+        problems.add("delivery.retry_min".to_owned(), problem);
+    }
+    if times.idle > Duration::from_secs(60) {
         problems.add(
             "delivery.idle".to_owned(),
             "an association is kept for a minute (60s) at most".to_owned(),
         );
     }
-    if raw.tries == Some(0) {
-        problems.add("delivery.tries".to_owned(), "there is at least 1 try".to_owned());
-    }
-    DeliveryTimes {
-        retry_min: span(raw.retry_min, 1),
-        retry_max: span(raw.retry_max, 300),
-        tries: raw.tries.unwrap_or(3),
-        try_again: span(raw.try_again, 1200),
-        paused_again: span(raw.paused_again, 60),
-        idle,
-        answer: span(raw.answer, 300),
-    }
+    problems.count(
+        "delivery.tries",
+        raw.tries.and_then(|tries| usize::try_from(tries).ok()),
+    );
+    times
 }
 
-fn acceptor(raw: &RawLimits) -> AcceptorConfig {
+fn acceptor(raw: &RawLimits, problems: &mut Problems) -> AcceptorConfig {
     let default = AcceptorConfig::default();
-    AcceptorConfig {
-        artim: raw.artim.map_or(default.artim, |span| span.0),
-        idle: raw.idle.map_or(default.idle, |span| span.0),
-        dimse: raw.dimse.map_or(default.dimse, |span| span.0),
+    let mut span = |key: &str, span: Option<Span>, default| problems.span("limits", key, span, default);
+    let config = AcceptorConfig {
+        artim: span("artim", raw.artim, default.artim),
+        idle: span("idle", raw.idle, default.idle),
+        dimse: span("dimse", raw.dimse, default.dimse),
         ..default
-    }
-}
-
-/// Adds `site` to `accept_from` of a destination in `edge.toml`, comments and all else kept.
-///
-/// # Errors
-/// What cannot be, in words.
-pub fn accept(folder: &Path, site: &SiteName, destination: &AeTitle) -> Result<bool, String> {
-    let path: PathBuf = folder.join(FILE_NAME);
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let mut document: toml_edit::DocumentMut = text
-        .parse()
-        .map_err(|error| format!("{} is no TOML: {error}", path.display()))?;
-    let tables = document
-        .get_mut("destination")
-        .and_then(toml_edit::Item::as_array_of_tables_mut);
-    let table = tables.and_then(|tables| {
-        tables.iter_mut().find(|table| {
-            table.get("ae_title").and_then(toml_edit::Item::as_str).map(str::trim) == Some(destination.as_str())
-        })
-    });
-    let Some(table) = table else {
-        return Err(format!(
-            "{} has no [[destination]] with ae_title = \"{destination}\"",
-            path.display()
-        ));
     };
-    let list = table
-        .entry("accept_from")
-        .or_insert_with(|| toml_edit::Item::Value(toml_edit::Array::new().into()));
-    let Some(list) = list.as_array_mut() else {
-        return Err(format!("accept_from of {destination} in {} is no list", path.display()));
-    };
-    if list.iter().any(|known| known.as_str() == Some(site.as_str())) {
-        return Ok(false);
-    }
-    list.push(site.as_str());
-    let written = crate::directory::replace_file(&path, document.to_string().as_bytes());
-    written.map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-    Ok(true)
+    problems.count("limits.associations", raw.associations);
+    problems.count("limits.associations_per_peer", raw.associations_per_peer);
+    config
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str) -> Result<Config, Vec<ConfigProblem>> {
-        Config::check(&packhorse_daemon::config::parse(text)?)
-    }
-
-    #[test]
-    fn the_shipped_example_is_a_configuration() {
-        assert!(check(EXAMPLE).is_ok());
-        let uncommented: String = EXAMPLE
-            .lines()
-            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let config = check(&uncommented).unwrap();
-        assert_eq!(
-            (
-                config.listeners.len(),
-                config.destinations.len(),
-                config.engine.routes().len()
-            ),
-            (1, 1, 1)
-        );
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_reported_at_once() {
-        let text = r#"
-            [[destination]]
-            ae_title = "P"
-            address = "nowhere"
-            calling_ae_title = ""
-            accept_from = ["Clinic A"]
-            [[route]]
-            called_ae_title = "X"
-            to = "b/P"
-            listener = "dmz"
-            [[rule]]
-            outcome = "drop"
-            [delivery]
-            idle = "5m"
-        "#;
-        let paths: Vec<_> = check(text)
-            .unwrap_err()
-            .into_iter()
-            .map(|problem| problem.path)
-            .collect();
-        let expected = [
-            "rule[1].outcome",
-            "route[1].listener",
-            "destination[1].calling_ae_title",
-            "destination[1].address",
-            "destination[1].accept_from[1]",
-            "delivery.idle",
-        ];
-        assert_eq!(paths, expected);
-    }
-
-    #[test]
-    fn consent_is_written_with_all_comments_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE_NAME);
-        std::fs::write(
-            &path,
-            "# ours\n[[destination]]\nae_title = \"P\" # the PACS\naddress = \"h:1\"\ncalling_ae_title = \"U\"\n",
-        )
-        .unwrap();
-        let (site, title) = (SiteName::try_from("clinic-a").unwrap(), AeTitle::try_from("P").unwrap());
-        assert_eq!(accept(folder.path(), &site, &title), Ok(true));
-        assert_eq!(accept(folder.path(), &site, &title), Ok(false));
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("# ours") && text.contains("# the PACS"), "{text}");
-        let accepted = Config::load(folder.path()).unwrap().destinations.remove(0).accept_from;
-        assert_eq!(accepted, std::slice::from_ref(&site));
-        assert!(
-            accept(folder.path(), &site, &AeTitle::try_from("Q").unwrap())
-                .unwrap_err()
-                .contains("[[destination]]")
-        );
-    }
-}
+mod tests;
