@@ -1,23 +1,30 @@
 //! What the running gateway answers at its admin door.
 
-use std::sync::{Arc, PoisonError};
+mod status;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use packhorse_daemon::admin::{AdminError, AdminHandler, Upload};
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_ids::{DeliveryId, SiteName};
+use packhorse_ids::{DeliveryId, Kind, SiteName};
 use packhorse_ledger::StudyFilter;
-use packhorse_ledger::fact::{Fact, Reopened};
-use packhorse_spool::{EntryState, Filter, Index as _};
-use packhorse_transport::LinkStatus;
+use packhorse_ledger::fact::{Fact, Released, Reopened};
+use packhorse_ledger::store::ProjectionError;
+use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 use serde_json::{Value, json};
 
-use crate::config;
+pub(crate) use status::unclaimed;
+
+use crate::consent;
 use crate::directory::Standing;
 use crate::ingest::Sender;
-use crate::shared::{Health, LINK_QUEUE, Shared, fact_bytes, queue_to};
+use crate::place::{STRAY_HELP, STRAY_QUEUE};
+use crate::shared::{Shared, fact_bytes};
 
+/// Entries read at a time.
+const PAGE: usize = 256;
 /// Rows that a question answers at most.
 const ROWS_MAX: usize = 1000;
 
@@ -25,6 +32,8 @@ const ROWS_MAX: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) shared: Arc<Shared>,
+    /// A daemon answers, and no command.
+    pub(crate) is_daemon: bool,
 }
 
 #[async_trait]
@@ -52,87 +61,24 @@ impl Door {
     /// Everything that needs no upload.
     pub(crate) async fn answer(&self, command: &str, args: &Value) -> Result<Value, AdminError> {
         match command {
-            "status" => Ok(self.status()),
+            "status" => self.status().await,
             "routes" => Ok(self.routes()),
             "studies" => self.studies(args).await,
             "study" => self.study(args).await,
             "failed" => self.failed().await,
             "retry" => self.retry(args).await,
-            "accept" => self.accept(args),
+            "accept" => self.accept(args).await,
             "sheet" => self.sheet(args),
             other => Err(AdminError::new("unknown-command", format!("no command {other}"))),
-        }
-    }
-
-    fn status(&self) -> Value {
-        let shared = &self.shared;
-        let counts = shared.spool.counts();
-        let sum = |name: &str, states: &[EntryState]| -> u64 {
-            let some = counts
-                .iter()
-                .filter(|count| count.queue.as_str() == name && states.contains(&count.state));
-            some.map(|count| count.entries).sum()
-        };
-        let every = [EntryState::Ready, EntryState::Acked];
-        let destinations: Vec<Value> = shared
-            .destinations()
-            .iter()
-            .map(|destination| {
-                let queue = queue_to(&destination.ae_title);
-                json!({
-                    "ae_title": destination.ae_title.as_str(),
-                    "address": destination.address,
-                    "calling_ae_title": destination.calling_ae_title.as_str(),
-                    "accept_from": destination.accept_from.iter().map(SiteName::as_str).collect::<Vec<_>>(),
-                    "waiting": sum(queue.as_str(), &every),
-                    "failed": sum(queue.as_str(), &[EntryState::Failed]),
-                    "held": sum(queue.as_str(), &[EntryState::Held]),
-                    "health": self.health(&destination.ae_title),
-                })
-            })
-            .collect();
-        let total = |states: &[EntryState]| -> u64 {
-            counts
-                .iter()
-                .filter(|count| states.contains(&count.state))
-                .map(|count| count.entries)
-                .sum()
-        };
-        let bytes: u64 = counts.iter().map(|count| count.bytes).sum();
-        json!({
-            "site": shared.site.as_str(),
-            "build": crate::gateway::BUILD,
-            "started": shared.started.to_string(),
-            "link": link(&shared.link.borrow()),
-            "associations": shared.association_count(),
-            "to_relay": sum(LINK_QUEUE, &[EntryState::Ready]),
-            "awaiting_custody": sum(LINK_QUEUE, &[EntryState::Acked]),
-            "in_flight": total(&every),
-            "held": total(&[EntryState::Held]),
-            "failed": total(&[EntryState::Failed]),
-            "spool_bytes": bytes,
-            "destinations": destinations,
-        })
-    }
-
-    fn health(&self, ae_title: &AeTitle) -> Value {
-        let health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
-        match health.get(ae_title) {
-            None => json!({ "state": "not tried yet" }),
-            Some(Health::Good { since }) => json!({ "state": "good", "since": since.to_string() }),
-            Some(Health::Down { since, why, next }) => {
-                json!({ "state": "down", "since": since.to_string(), "why": why, "next": next.to_string() })
-            }
-            Some(Health::Paused { since, why, next }) => {
-                json!({ "state": "paused", "since": since.to_string(), "why": why, "next": next.to_string() })
-            }
         }
     }
 
     fn routes(&self) -> Value {
         let route = |route: &packhorse_policy::Route| {
             let standing = self.shared.directory.standing(&route.to_site, &route.to_ae_title);
+            let unknown = self.shared.unknown_sites.said_of(&route.to_site);
             let (word, since) = match standing {
+                _ if unknown.is_some() => ("no such site at the relay", None),
                 Standing::NotAnnounced => ("not yet announced", None),
                 Standing::NoSuchDestination => ("no such destination there", None),
                 Standing::NotAccepted => ("not accepted there yet", None),
@@ -144,6 +90,7 @@ impl Door {
                 "listener": route.listener,
                 "standing": word,
                 "announced_at": since,
+                "relay_says": unknown,
             })
         };
         json!({ "routes": self.shared.config.engine.routes().iter().map(route).collect::<Vec<_>>() })
@@ -184,66 +131,87 @@ impl Door {
         answer(found, "accounts")
     }
 
+    /// What needs a hand: the failed list, and what is held.
     async fn failed(&self) -> Result<Value, AdminError> {
         self.fresh().await?;
-        answer(
-            self.shared.ledger(|projection| projection.failed(ROWS_MAX)).await,
-            "failed",
-        )
+        let asked = self.shared.ledger(|projection| {
+            let (failed, held) = (projection.failed(ROWS_MAX)?, projection.held(ROWS_MAX)?);
+            Ok::<_, ProjectionError>((failed, held))
+        });
+        match asked.await {
+            Some(Ok((failed, held))) => Ok(json!({ "failed": failed, "held": held })),
+            Some(Err(error)) => Err(AdminError::failed(&error)),
+            None => Err(AdminError::new("failed", "the ledger does not answer")),
+        }
     }
 
     async fn retry(&self, args: &Value) -> Result<Value, AdminError> {
-        let given = args
-            .get("deliveries")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
-        let mut deliveries: Vec<DeliveryId> = Vec::new();
+        let failed = |error: StoreError| AdminError::failed(&error);
+        let given = args.get("deliveries").and_then(Value::as_array);
+        let given: Vec<&str> = given.into_iter().flatten().filter_map(Value::as_str).collect();
+        if given.is_empty() {
+            return Ok(json!({ "reopened": self.retry_all().await.map_err(failed)?, "not": [] }));
+        }
+        let (mut entries, mut not) = (Vec::new(), Vec::new());
         for id in given {
-            let delivery = id
+            let delivery: DeliveryId = id
                 .parse()
                 .map_err(|error| AdminError::new("bad-request", format!("{id:?}: {error}")))?;
-            deliveries.push(delivery);
+            let entry = self.shared.spool.entry(delivery).await.map_err(failed)?;
+            match entry.ok_or("it is not here (any more)").and_then(may_go_on) {
+                Ok(entry) => entries.push(entry),
+                Err(why) => not.push(json!({ "delivery": id, "why": why })),
+            }
         }
-        let failed = |error: packhorse_spool::StoreError| AdminError::failed(&error);
-        if deliveries.is_empty() {
+        let reopened = self.go_on(entries).await.map_err(failed)?;
+        Ok(json!({ "reopened": reopened, "not": not }))
+    }
+
+    /// Everything that failed.
+    async fn retry_all(&self) -> Result<u64, StoreError> {
+        let (mut cursor, mut reopened) = (0, 0);
+        loop {
             let filter = Filter {
                 state: Some(EntryState::Failed),
                 queue: None,
             };
-            let page = self.shared.spool.page(0, filter, ROWS_MAX).await.map_err(failed)?;
-            deliveries = page.into_iter().map(|(_, entry)| entry.routing.delivery).collect();
+            let page = self.shared.spool.page(cursor, filter, PAGE).await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(reopened);
+            };
+            cursor = *last;
+            let entries = page.into_iter().filter_map(|(_, entry)| may_go_on(entry).ok());
+            reopened += self.go_on(entries.collect()).await?;
         }
-        let reopened = self
-            .shared
-            .spool
-            .reopen(self.shared.epoch, deliveries.clone())
-            .await
-            .map_err(failed)?;
-        let at = self.shared.clock.now();
-        let fact = |delivery| {
-            fact_bytes(&Fact::Reopened(Reopened {
-                delivery,
-                by: "retry".to_owned(),
-                at,
-            }))
-        };
-        let facts = deliveries.into_iter().filter_map(fact).collect();
-        self.shared
-            .spool
-            .commit(self.shared.epoch, Vec::new(), facts)
-            .await
-            .map_err(failed)?;
-        Ok(json!({ "reopened": reopened }))
     }
 
-    fn accept(&self, args: &Value) -> Result<Value, AdminError> {
+    async fn go_on(&self, entries: Vec<Entry>) -> Result<u64, StoreError> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let shared = &self.shared;
+        let deliveries = entries.iter().map(|entry| entry.routing.delivery).collect();
+        let reopened = shared.spool.reopen(shared.epoch, deliveries).await?;
+        let (by, at) = ("retry".to_owned(), shared.clock.now());
+        let fact = |entry: &Entry| {
+            let (delivery, by) = (entry.routing.delivery, by.clone());
+            match entry.state {
+                EntryState::Held => fact_bytes(&Fact::Released(Released { delivery, by, at })),
+                EntryState::Failed => fact_bytes(&Fact::Reopened(Reopened { delivery, by, at })),
+                // It was under way all the time.
+                EntryState::Ready | EntryState::Acked => None,
+            }
+        };
+        let facts = entries.iter().filter_map(fact).collect();
+        shared.spool.commit(shared.epoch, Vec::new(), facts).await?;
+        Ok(reopened)
+    }
+
+    async fn accept(&self, args: &Value) -> Result<Value, AdminError> {
         let (site, destination): (SiteName, AeTitle) = (parsed(args, "site")?, parsed(args, "destination")?);
-        let changed = config::accept(&self.shared.folder, &site, &destination);
-        let changed = changed.map_err(|why| AdminError::new("not-found", why))?;
-        self.shared.set_consent(&site, &destination);
-        Ok(json!({ "changed": changed }))
+        let given = consent::give(&self.shared, &site, &destination).await;
+        let (changed, released) = given.map_err(|why| AdminError::new("not-found", why))?;
+        Ok(json!({ "changed": changed, "released": released }))
     }
 
     fn sheet(&self, args: &Value) -> Result<Value, AdminError> {
@@ -270,6 +238,17 @@ impl Door {
     }
 }
 
+/// What may be tried again by somebody's word, or why not.
+fn may_go_on(entry: Entry) -> Result<Entry, &'static str> {
+    if entry.queue.as_str() == STRAY_QUEUE {
+        return Err(STRAY_HELP);
+    }
+    if entry.routing.kind == Kind::Message {
+        return Err("it is a message between gateways and no delivery");
+    }
+    Ok(entry)
+}
+
 /// A file that comes through the door.
 struct Uploaded<'a> {
     upload: &'a mut Upload,
@@ -287,10 +266,7 @@ impl crate::ingest::FileBytes for Uploaded<'_> {
     }
 }
 
-fn answer<T: serde::Serialize>(
-    asked: Option<Result<T, packhorse_ledger::store::ProjectionError>>,
-    key: &str,
-) -> Result<Value, AdminError> {
+fn answer<T: serde::Serialize>(asked: Option<Result<T, ProjectionError>>, key: &str) -> Result<Value, AdminError> {
     match asked {
         Some(Ok(rows)) => Ok(json!({ key: rows })),
         Some(Err(error)) => Err(AdminError::failed(&error)),
@@ -298,16 +274,5 @@ fn answer<T: serde::Serialize>(
     }
 }
 
-fn link(status: &LinkStatus) -> Value {
-    match status {
-        LinkStatus::Connecting { since } => json!({ "state": "connecting", "since": since.to_string() }),
-        LinkStatus::Up {
-            since,
-            path,
-            peer_build,
-        } => {
-            json!({ "state": "up", "since": since.to_string(), "path": path, "relay": peer_build })
-        }
-        LinkStatus::Down { since, why, .. } => json!({ "state": "down", "since": since.to_string(), "why": why }),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What the command line does.
 
 mod args;
-mod print;
+pub(crate) mod print;
 mod send;
 
 use std::path::Path;
@@ -22,6 +22,7 @@ pub(crate) use print::sheet;
 
 use crate::admin::Door;
 use crate::config;
+use crate::consent;
 use crate::gateway::{self, Gateway, IDENTITY_FOLDER, StartError};
 use crate::link;
 
@@ -110,14 +111,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Routes(output) => show(dir, "routes", Value::Null, output, print::routes).await,
         Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
-        Command::Retry { deliveries } => {
-            let answer = ask(dir, "retry", json!({ "deliveries": deliveries })).await?;
-            output::line(&format!(
-                "{} to be tried again",
-                answer.get("reopened").and_then(Value::as_u64).unwrap_or(0)
-            ));
-            Ok(())
-        }
+        Command::Retry { deliveries } => retry(dir, &deliveries).await,
         Command::Sheet { route } => {
             let answer = ask(dir, "sheet", json!({ "route": route.as_str() })).await?;
             output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());
@@ -133,6 +127,7 @@ async fn ask(dir: &Path, command: &str, args: Value) -> Result<Value, CommandErr
             let (shared, _, lock) = gateway::open(dir).await?;
             let answer = Door {
                 shared: Arc::clone(&shared),
+                is_daemon: false,
             }
             .answer(command, &args)
             .await;
@@ -220,10 +215,26 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
 async fn accept(dir: &Path, site: &SiteName, destination: &AeTitle) -> Result<(), CommandError> {
     let args = json!({ "site": site.as_str(), "destination": destination.as_str() });
     let changed = match admin::ask(dir, "accept", args).await {
-        Err(AskError::NoDaemon(_)) => config::accept(dir, site, destination).map_err(CommandError::No)?,
+        Err(AskError::NoDaemon(_)) => {
+            // Nobody else writes to the file meanwhile. What was held goes on when the gateway starts.
+            let _lock = FolderLock::take(dir).map_err(StartError::Lock)?;
+            consent::write_down(dir, site, destination).map_err(CommandError::No)?
+        }
         answer => answer?.get("changed").and_then(Value::as_bool).unwrap_or(false),
     };
     let word = if changed { "may send" } else { "could send already" };
     output::line(&format!("{site} {word} to {destination}"));
     Ok(())
+}
+
+async fn retry(dir: &Path, deliveries: &[String]) -> Result<(), CommandError> {
+    let answer = ask(dir, "retry", json!({ "deliveries": deliveries })).await?;
+    output::line(&format!(
+        "{} to be tried again",
+        answer.get("reopened").and_then(Value::as_u64).unwrap_or(0)
+    ));
+    match print::not_retried(&answer) {
+        Some(not) => Err(CommandError::No(not)),
+        None => Ok(()),
+    }
 }

@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Door;
-use crate::config::Config;
+use crate::admin::{Door, unclaimed};
+use crate::config::{self, Config};
 use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::shared::{Parts, Shared};
-use crate::{ingest, ledger, link, messages};
+use crate::{consent, ingest, ledger, link, messages};
 
 /// What the edge calls itself on links.
 pub(crate) const BUILD: &str = concat!("edge-gateway ", env!("CARGO_PKG_VERSION"));
@@ -95,6 +95,12 @@ pub(crate) async fn open(folder: &Path) -> Result<(Arc<Shared>, SiteIdentity, Fo
     let lock = FolderLock::take(folder)?;
     let identity_folder = folder.join(IDENTITY_FOLDER);
     let identity = SiteIdentity::open(&identity_folder)?;
+    config
+        .check_site(identity.site())
+        .map_err(|problems| ConfigError::Wrong {
+            path: folder.join(config::FILE_NAME),
+            problems,
+        })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool_config = SpoolConfig {
         slab_len: config.slab,
@@ -167,11 +173,19 @@ impl Gateway {
         for destination in shared.destinations() {
             associations.spawn(Deliverer::new(Arc::clone(&shared), destination).run());
         }
+        for title in unclaimed(&shared) {
+            tracing::error!(
+                destination = title,
+                "instances wait for a destination that edge.toml does not have: add its [[destination]] (again)"
+            );
+        }
         let handler: Arc<dyn AdminHandler> = Arc::new(Door {
             shared: Arc::clone(&shared),
+            is_daemon: true,
         });
         tasks.spawn(admin::serve(self.door, handler, shared.stop.clone()));
         tasks.spawn(ledger::keep(Arc::clone(&shared)));
+        tasks.spawn(consent::keep(Arc::clone(&shared)));
         tasks.spawn(messages::receive(Arc::clone(&shared)));
         tasks.spawn(messages::introduce(Arc::clone(&shared)));
         tasks.spawn(link::keep(

@@ -50,8 +50,14 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut trimmed = 0;
     loop {
         wakeups.mark_unchanged();
+        let is_last = shared.stop.is_cancelled();
         let applied = catch_up(&shared).await;
-        let sent = receipts.send(&shared).await;
+        let kept_up = receipts.keep_up(&shared).await;
+        let sent = match kept_up {
+            Ok(()) if is_last => receipts.send(&shared).await,
+            Ok(()) => Ok(receipts.sent()),
+            Err(error) => Err(error),
+        };
         match (applied, sent) {
             (Ok(applied), Ok(sent)) => {
                 let done = applied.min(sent);
@@ -63,13 +69,14 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "facts cannot be read now");
             }
         }
-        if shared.stop.is_cancelled() {
+        if is_last {
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}
             () = shared.stop.cancelled() => {}
         }
-        shared.changed(&mut wakeups, POLL).await;
+        let most = receipts.due_in().map_or(POLL, |due| due.min(POLL));
+        shared.changed(&mut wakeups, most).await;
     }
 }

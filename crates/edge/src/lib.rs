@@ -12,6 +12,7 @@
 mod admin;
 pub mod commands;
 pub mod config;
+mod consent;
 mod deliver;
 mod directory;
 mod gateway;

@@ -2,8 +2,8 @@
 
 mod format;
 mod introduce;
-mod receive;
 pub(crate) mod receipts;
+mod receive;
 mod send;
 
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use packhorse_envelope::{RangeReader, Reader};
 use packhorse_spool::{Body, Entry, Payloads as _, Spool, StoreError};
 
 pub(crate) use format::Message;
-pub(crate) use introduce::introduce;
+pub(crate) use introduce::{UnknownSites, introduce};
 pub(crate) use receive::receive;
+pub(crate) use send::Outbox;
 
 use crate::shared::Shared;
 

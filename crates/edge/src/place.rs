@@ -6,27 +6,33 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use packhorse_association::dimse::{self, Command};
+use packhorse_daemon::exit::chain;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::header::{Header, HeaderScan};
 use packhorse_dicom::transfer_syntax::encoding_of;
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use packhorse_envelope::{RangeReader as _, Reader, Trailer, read_block};
+use packhorse_envelope::{RangeReader as _, ReadError, Reader, Trailer, read_block};
 use packhorse_hop::{Place, Placement};
 use packhorse_ids::{Kind, Routing, WallTime};
-use packhorse_ledger::fact::{Arrived, Fact, Failed, Held};
+use packhorse_ledger::fact::{Arrived, ArrivedUnread, Fact, Failed, Held};
 use packhorse_ledger::identity::{Identity, printable};
-use packhorse_spool::{Body, Custody, Entry, NewState, Store};
-use packhorse_transport::Refusal;
+use packhorse_spool::{Body, Custody, Entry, NewState, Store, StoreError};
+use packhorse_transport::{CustodianError, Refusal};
 
+use crate::consent;
 use crate::messages::{EntryBytes, receipts};
 use crate::shared::{MESSAGES_QUEUE, Shared, fact_bytes, queue, queue_to};
 
 /// Refusal of a delivery for another site.
 const REFUSE_NOT_OURS: u16 = 32;
+/// The relay's refusal of what is for a site that has not joined it.
+const REFUSED_UNKNOWN_SITE: u16 = 17;
 /// Ids are remembered for 30 days; a source never offers one older than 20 days again.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
-/// What waits here when its envelope names no destination of ours: somebody must look.
-const STRAY_QUEUE: &str = "stray";
+/// What waits here has an envelope that this edge cannot open: somebody must look.
+pub(crate) const STRAY_QUEUE: &str = "stray";
+/// What to do about it.
+pub(crate) const STRAY_HELP: &str = "update this edge if the sender's is newer, and have the instance sent again";
 
 /// The edge's side of its link.
 #[derive(Debug)]
@@ -44,32 +50,57 @@ struct Opened {
     destination: AeTitle,
 }
 
+/// Why an envelope was not opened.
+#[derive(Debug, PartialEq, Eq)]
+enum NotOpened {
+    /// Its bytes cannot be read now.
+    Unread(String),
+    /// They are no envelope that this edge can open, and never will be.
+    Never(String),
+}
+
+impl NotOpened {
+    fn never(error: &dyn std::fmt::Display) -> Self {
+        Self::Never(error.to_string())
+    }
+}
+
+impl From<ReadError<StoreError>> for NotOpened {
+    fn from(error: ReadError<StoreError>) -> Self {
+        match error {
+            ReadError::Read(_) => Self::Unread(chain(&error)),
+            ReadError::Format(error) => Self::never(&error),
+        }
+    }
+}
+
 impl EdgePlace {
-    async fn open(&self, routing: &Routing, body: &Body) -> Result<Opened, String> {
+    async fn open(&self, routing: &Routing, body: &Body) -> Result<Opened, NotOpened> {
         let bytes = EntryBytes {
             spool: Arc::clone(&self.shared.spool),
             body: body.clone(),
         };
-        let reader = Reader::open(bytes.clone(), routing.length)
-            .await
-            .map_err(|error| error.to_string())?;
+        let reader = Reader::open(bytes.clone(), routing.length).await?;
         let trailer = reader.trailer().clone();
         let fields = &trailer.fields;
-        let syntax = TransferSyntaxUid::try_from(fields.transfer_syntax.as_str()).map_err(|error| error.to_string())?;
-        let destination = AeTitle::try_from(fields.destination_ae_title.as_str()).map_err(|error| error.to_string())?;
-        let command = dimse::decode(fields.command_set.clone()).map_err(|error| error.to_string())?;
+        let syntax =
+            TransferSyntaxUid::try_from(fields.transfer_syntax.as_str()).map_err(|error| NotOpened::never(&error))?;
+        let destination =
+            AeTitle::try_from(fields.destination_ae_title.as_str()).map_err(|error| NotOpened::never(&error))?;
+        let command = dimse::decode(fields.command_set.clone()).map_err(|error| NotOpened::never(&error))?;
         let Command::StoreRq(command) = command else {
-            return Err("its command is no C-STORE-RQ".to_owned());
+            return Err(NotOpened::Never("its command is no C-STORE-RQ".to_owned()));
         };
-        let class = command.sop_class_uid().map_err(|error| error.to_string())?;
-        let instance = command.sop_instance_uid().map_err(|error| error.to_string())?;
+        let class = command.sop_class_uid().map_err(|error| NotOpened::never(&error))?;
+        let instance = command.sop_instance_uid().map_err(|error| NotOpened::never(&error))?;
         let mut scan = HeaderScan::new(encoding_of(&syntax));
         for entry in &trailer.blocks {
             if scan.is_done() {
                 break;
             }
-            let block = bytes.read(entry.range()).await.map_err(|error| error.to_string())?;
-            scan.push(&read_block(entry, block).map_err(|error| error.to_string())?);
+            let block = bytes.read(entry.range()).await;
+            let block = block.map_err(|error| NotOpened::Unread(chain(&error)))?;
+            scan.push(&read_block(entry, block).map_err(|error| NotOpened::never(&error))?);
         }
         Ok(Opened {
             header: scan.finish(),
@@ -79,6 +110,26 @@ impl EdgePlace {
             syntax,
             destination,
         })
+    }
+
+    /// Where an envelope waits that cannot be opened. It is in our custody all the same, for the other hops have found its
+    /// bytes to be those that were sealed: nothing that was answered Success is thrown away. The fact makes a custody
+    /// receipt and a failed outcome of it.
+    fn stray(&self, routing: &Routing, why: &str) -> Placement {
+        tracing::error!(delivery = %routing.delivery, site = %routing.source, why, "an envelope cannot be opened; it is on the failed list");
+        let arrived = Fact::ArrivedUnread(ArrivedUnread {
+            delivery: routing.delivery,
+            from_site: routing.source.clone(),
+            length: routing.length,
+            reason: format!("{why}: {} cannot open the envelope; {STRAY_HELP}", self.shared.site),
+            at: self.shared.clock.now(),
+        });
+        Placement {
+            queue: queue(STRAY_QUEUE),
+            custody: Custody::UntilAcked,
+            state: NewState::Held,
+            facts: fact_bytes(&arrived).into_iter().collect(),
+        }
     }
 
     fn arrived(&self, routing: &Routing, opened: &Opened) -> Fact {
@@ -115,7 +166,7 @@ impl Place for EdgePlace {
         })
     }
 
-    async fn place(&self, routing: &Routing, body: &Body, _store: &dyn Store) -> Result<Placement, Refusal> {
+    async fn place(&self, routing: &Routing, body: &Body, _store: &dyn Store) -> Result<Placement, CustodianError> {
         let custody = Custody::UntilAcked;
         if routing.kind == Kind::Message {
             return Ok(Placement {
@@ -127,32 +178,17 @@ impl Place for EdgePlace {
         }
         let opened = match self.open(routing, body).await {
             Ok(opened) => opened,
-            // It is in our custody all the same: nothing that was answered Success is thrown away.
-            Err(why) => {
-                tracing::error!(delivery = %routing.delivery, why, "an envelope cannot be opened; it is held");
-                return Ok(Placement {
-                    queue: queue(STRAY_QUEUE),
-                    custody,
-                    state: NewState::Held,
-                    facts: Vec::new(),
-                });
-            }
+            Err(NotOpened::Unread(why)) => return Err(CustodianError::Later(why)),
+            Err(NotOpened::Never(why)) => return Ok(self.stray(routing, &why)),
         };
         let mut facts = vec![self.arrived(routing, &opened)];
-        let consents = self.shared.destinations().into_iter().any(|destination| {
-            destination.ae_title == opened.destination && destination.accept_from.contains(&routing.source)
-        });
-        let state = if consents {
+        let state = if consent::accepts(&self.shared.destinations(), &opened.destination, &routing.source) {
             NewState::Ready
         } else {
-            let by = format!(
-                "no consent: {} does not accept from {}; edge-gateway accept {} --for {}",
-                opened.destination, routing.source, routing.source, opened.destination
-            );
             tracing::warn!(site = %routing.source, destination = %opened.destination, "a delivery without consent is held");
             facts.push(Fact::Held(Held {
                 delivery: routing.delivery,
-                by,
+                by: consent::held_by(&self.shared, &opened.destination, &routing.source),
                 at: self.shared.clock.now(),
             }));
             NewState::Held
@@ -176,12 +212,22 @@ impl Place for EdgePlace {
         }
     }
 
-    fn acked(&self, _entry: &Entry, _at: WallTime) -> Vec<Bytes> {
+    fn acked(&self, entry: &Entry, _at: WallTime) -> Vec<Bytes> {
+        if entry.routing.kind == Kind::Message {
+            self.shared.outbox.remove(entry.routing.delivery);
+            self.shared.unknown_sites.forget(&entry.routing.destination);
+        }
         Vec::new()
     }
 
     fn refused(&self, entry: &Entry, why: &Refusal) -> Vec<Bytes> {
         if entry.routing.kind == Kind::Message {
+            self.shared.outbox.remove(entry.routing.delivery);
+            if why.code == REFUSED_UNKNOWN_SITE {
+                self.shared
+                    .unknown_sites
+                    .remember(&entry.routing.destination, &why.text);
+            }
             return Vec::new();
         }
         let failed = Failed {
@@ -192,3 +238,6 @@ impl Place for EdgePlace {
         fact_bytes(&Fact::Failed(failed)).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

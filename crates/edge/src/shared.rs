@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
+use crate::messages::{Outbox, UnknownSites};
 
 /// What goes to the relay.
 pub(crate) const LINK_QUEUE: &str = "link";
@@ -41,6 +42,12 @@ pub(crate) struct Shared {
     pub(crate) link: watch::Sender<LinkStatus>,
     pub(crate) health: Mutex<HashMap<AeTitle, Health>>,
     associations: Mutex<HashMap<IpAddr, usize>>,
+    /// Messages that wait for the link.
+    pub(crate) outbox: Outbox,
+    /// Sites that the relay does not know.
+    pub(crate) unknown_sites: UnknownSites,
+    /// Held while consent is given: one at a time.
+    pub(crate) consenting: tokio::sync::Mutex<()>,
     /// No new association is taken.
     pub(crate) draining: CancellationToken,
     /// Everything ends.
@@ -111,6 +118,9 @@ impl Shared {
             link: watch::Sender::new(LinkStatus::Connecting { since: started }),
             health: Mutex::default(),
             associations: Mutex::default(),
+            outbox: Outbox::default(),
+            unknown_sites: UnknownSites::default(),
+            consenting: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
             announce: tokio::sync::Notify::new(),
@@ -134,7 +144,8 @@ impl Shared {
         if let Some(destination) = wanted.filter(|known| !known.accept_from.contains(site)) {
             destination.accept_from.push(site.clone());
         }
-        self.announce.notify_waiters();
+        // Remembered when nobody waits just now.
+        self.announce.notify_one();
     }
 
     /// Asks the ledger on a thread that may block.
@@ -199,6 +210,11 @@ impl Drop for Place {
 /// The queue for a destination here.
 pub(crate) fn queue_to(ae_title: &AeTitle) -> QueueName {
     queue(&format!("to/{ae_title}"))
+}
+
+/// The title that a queue for a destination is for.
+pub(crate) fn title_of(queue: &QueueName) -> Option<&str> {
+    queue.as_str().strip_prefix("to/")
 }
 
 /// A queue of ours.

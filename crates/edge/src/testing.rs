@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use packhorse_association::CStoreRq;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use packhorse_envelope::{AssociatedData, Writer};
+use packhorse_envelope::{AssociatedData, TrailerFields, Writer};
 use packhorse_identity::SigningKey;
 use packhorse_ids::{Clock, DeliveryId, Kind, Priority, Routing, Sequence, SiteName, SystemClock};
 use packhorse_ledger::fact::{Fact, InstanceReceived};
 use packhorse_ledger::{Identity, Origin, Projection, ReceiptBatch};
-use packhorse_spool::{
-    Body, Custody, Disk, Filter, Index as _, NewEntry, NewState, RealDisk, Spool, SpoolConfig,
-};
+use packhorse_spool::{Body, Custody, Disk, Filter, Index as _, NewEntry, NewState, RealDisk, Spool, SpoolConfig};
 use tempfile::TempDir;
 
 use crate::config::Config;
@@ -82,7 +81,9 @@ impl Edge {
             custody: Custody::UntilReleased,
             state: NewState::Ready,
         };
-        let facts = fact_bytes(&Fact::InstanceReceived(Box::new(received))).into_iter().collect();
+        let facts = fact_bytes(&Fact::InstanceReceived(Box::new(received)))
+            .into_iter()
+            .collect();
         shared.spool.commit(shared.epoch, vec![entry], facts).await.unwrap();
         delivery
     }
@@ -99,7 +100,11 @@ impl Edge {
             custody: Custody::UntilAcked,
             state: NewState::Ready,
         };
-        shared.spool.commit(shared.epoch, vec![entry], Vec::new()).await.unwrap();
+        shared
+            .spool
+            .commit(shared.epoch, vec![entry], Vec::new())
+            .await
+            .unwrap();
     }
 
     /// Works on all messages that have come.
@@ -108,7 +113,10 @@ impl Edge {
         let working = tokio::spawn(messages::receive(Arc::clone(&self.shared)));
         let spool = Arc::clone(&self.shared.spool);
         eventually("an end of the messages", async || {
-            spool.counts().iter().all(|count| count.queue.as_str() != MESSAGES_QUEUE)
+            spool
+                .counts()
+                .iter()
+                .all(|count| count.queue.as_str() != MESSAGES_QUEUE)
         })
         .await;
         stop.cancel();
@@ -153,8 +161,42 @@ fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Arc<Shared> {
     }))
 }
 
+/// A delivery for the PACS `to`.
+pub(crate) fn parcel(source: &SiteName, destination: &SiteName, to: &str) -> (Routing, Body) {
+    let uid = |text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        Bytes::from(bytes)
+    };
+    let command = CStoreRq {
+        message_id: 1,
+        affected_sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
+        affected_sop_instance_uid: uid(&format!("1.2.{}", rand::random::<u32>())),
+        priority: 0,
+        move_originator: None,
+    };
+    let fields = TrailerFields {
+        command_set: command.to_bytes(1),
+        calling_ae_title: "SOURCE".to_owned(),
+        called_ae_title: "ROUTE".to_owned(),
+        destination_ae_title: to.to_owned(),
+        transfer_syntax: "1.2.840.10008.1.2".to_owned(),
+    };
+    sealed(source, destination, Kind::Delivery, fields, b"")
+}
+
 /// An envelope around `original`, in memory.
 pub(crate) fn envelope(source: &SiteName, destination: &SiteName, kind: Kind, original: &[u8]) -> (Routing, Body) {
+    sealed(source, destination, kind, TrailerFields::default(), original)
+}
+
+fn sealed(
+    source: &SiteName,
+    destination: &SiteName,
+    kind: Kind,
+    fields: TrailerFields,
+    original: &[u8],
+) -> (Routing, Body) {
     let associated = AssociatedData {
         payload: draw::payload(),
         source: source.clone(),
@@ -164,7 +206,7 @@ pub(crate) fn envelope(source: &SiteName, destination: &SiteName, kind: Kind, or
     let mut bytes = Vec::new();
     let mut writer = Writer::new(&associated, &mut bytes);
     writer.push(original, &mut bytes);
-    let sealed = writer.finish(packhorse_envelope::TrailerFields::default(), &mut bytes);
+    let sealed = writer.finish(fields, &mut bytes);
     let routing = Routing {
         delivery: draw::delivery(),
         payload: associated.payload,
@@ -209,7 +251,12 @@ impl Far {
 
     /// Its entry in a directory.
     pub(crate) fn entry(&self) -> SiteEntry {
-        let Message::Announce { at, signing_key, destinations } = self.announcement() else {
+        let Message::Announce {
+            at,
+            signing_key,
+            destinations,
+        } = self.announcement()
+        else {
             unreachable!()
         };
         SiteEntry {

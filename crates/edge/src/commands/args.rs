@@ -61,11 +61,13 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Instances that were given up, with the destination's answer.
+    /// Instances that were given up, with the destination's answer, and those that are held, with the reason.
+    #[command(visible_alias = "held")]
     Failed(Output),
-    /// Try failed or held instances again.
+    /// Try failed instances again, or send held ones on.
+    #[command(visible_alias = "release")]
     Retry {
-        /// Delivery ids, as `failed` prints them; all failed ones when none is given.
+        /// Delivery ids, as `failed` prints them; all failed ones, and no held ones, when none is given.
         deliveries: Vec<String>,
     },
 }

@@ -25,59 +25,92 @@ fn joined(lines: Vec<String>, nothing: &str) -> String {
     }
 }
 
-pub(super) fn status(answer: &Value) -> String {
-    let link = answer.get("link").unwrap_or(&Value::Null);
-    let mut lines = vec![format!(
-        "{} ({}), since {}",
-        text(answer, "site"),
-        text(answer, "build"),
-        text(answer, "started")
-    )];
-    let why = text(link, "why");
-    let tail = if why.is_empty() {
-        text(link, "path").to_owned()
+pub(crate) fn status(answer: &Value) -> String {
+    let mut lines = Vec::new();
+    let is_daemon = answer.get("daemon").and_then(Value::as_bool).unwrap_or(false);
+    if is_daemon {
+        let link = answer.get("link").unwrap_or(&Value::Null);
+        lines.push(format!(
+            "{} ({}), since {}",
+            text(answer, "site"),
+            text(answer, "build"),
+            text(answer, "started")
+        ));
+        let why = text(link, "why");
+        let tail = if why.is_empty() { text(link, "path") } else { why };
+        lines.push(format!(
+            "link {} since {}  {tail}",
+            text(link, "state"),
+            text(link, "since")
+        ));
     } else {
-        why.to_owned()
-    };
+        lines.push(format!("no daemon runs on {}", text(answer, "dir")));
+        lines.push(format!("{} ({})", text(answer, "site"), text(answer, "build")));
+    }
+    let open = format!(", {} associations open", number(answer, "associations"));
     lines.push(format!(
-        "link {} since {}  {tail}",
-        text(link, "state"),
-        text(link, "since")
-    ));
-    lines.push(format!(
-        "{} to the relay, {} await the far site's custody, {} held, {} failed, {} associations open",
+        "{} to the relay, {} await the far site's custody, {} held, {} failed{}",
         number(answer, "to_relay"),
         number(answer, "awaiting_custody"),
         number(answer, "held"),
         number(answer, "failed"),
-        number(answer, "associations"),
+        if is_daemon { open.as_str() } else { "" },
     ));
     for destination in rows(answer, "destinations") {
         let health = destination.get("health").unwrap_or(&Value::Null);
+        let state = if is_daemon { text(health, "state") } else { "not asked" };
         lines.push(format!(
-            "{} at {}: {}, {} waiting, {} failed, {} held",
+            "{} at {}: {state}, {}",
             text(destination, "ae_title"),
             text(destination, "address"),
-            text(health, "state"),
-            number(destination, "waiting"),
-            number(destination, "failed"),
-            number(destination, "held"),
+            waiting(destination),
         ));
         if !text(health, "why").is_empty() {
             let (why, since, next) = (text(health, "why"), text(health, "since"), text(health, "next"));
             lines.push(format!("    since {since}: {why}; next try {next}"));
         }
     }
+    for queue in rows(answer, "unclaimed") {
+        lines.push(format!(
+            "{}, no such destination: {}",
+            text(queue, "ae_title"),
+            waiting(queue)
+        ));
+        lines.push(format!("    {}", text(queue, "help")));
+    }
+    if number(answer, "stray") > 0 {
+        lines.push(format!(
+            "{} that cannot be opened (see `failed`)",
+            number(answer, "stray")
+        ));
+        lines.push(format!("    {}", text(answer, "stray_help")));
+    }
+    if number(answer, "held") > 0 || number(answer, "failed") > 0 {
+        lines.push("`failed` lists what is failed and held, with its reasons; `retry ID` sends it on".to_owned());
+    }
     lines.join("\n")
+}
+
+fn waiting(queue: &Value) -> String {
+    format!(
+        "{} waiting, {} failed, {} held",
+        number(queue, "waiting"),
+        number(queue, "failed"),
+        number(queue, "held")
+    )
 }
 
 pub(super) fn routes(answer: &Value) -> String {
     let line = |route: &Value| {
         format!(
-            "{:<16} -> {:<32} {}",
+            "{:<16} -> {:<32} {}{}",
             text(route, "called_ae_title"),
             text(route, "to"),
-            text(route, "standing")
+            text(route, "standing"),
+            match text(route, "relay_says") {
+                "" => String::new(),
+                said => format!(" (\"{said}\")"),
+            }
         )
     };
     joined(rows(answer, "routes").map(line).collect(), "no [[route]] in edge.toml")
@@ -150,7 +183,15 @@ pub(super) fn failed(answer: &Value) -> String {
         let id = text(delivery, "delivery");
         format!("{id}  to {}\n{}", text(delivery, "to"), instance(delivery))
     };
-    joined(rows(answer, "failed").map(line).collect(), "nothing has failed")
+    let all = rows(answer, "failed").chain(rows(answer, "held"));
+    joined(all.map(line).collect(), "nothing has failed, nothing is held")
+}
+
+/// What could not be tried again, and why.
+pub(super) fn not_retried(answer: &Value) -> Option<String> {
+    let line = |not: &Value| format!("{}: {}", text(not, "delivery"), text(not, "why"));
+    let lines: Vec<_> = rows(answer, "not").map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// What the two PACS teams and the firewall team have to enter for a route.

@@ -1,59 +1,121 @@
 //! Making sites known to each other.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use packhorse_ids::{DeliveryId, SiteName};
+use packhorse_policy::Route;
+use packhorse_spool::backoff;
+use tokio::time::Instant;
 
 use super::Message;
 use crate::directory::Standing;
 use crate::shared::Shared;
 
-/// A site that has not announced itself is asked again after this time.
+/// A site that has not announced itself is asked again after this time, then after twice that, and so on,
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// up to this time.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// How often it is looked whether a site is to be asked.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Asks sites that our routes lead to and that have not announced themselves, and announces us to those who asked.
+/// Sites that the relay does not know, with what it said. They may join later.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownSites(Mutex<HashMap<SiteName, String>>);
+
+impl UnknownSites {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SiteName, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn remember(&self, site: &SiteName, said: &str) {
+        self.lock().insert(site.clone(), said.to_owned());
+    }
+
+    pub(crate) fn forget(&self, site: &SiteName) {
+        self.lock().remove(site);
+    }
+
+    /// What the relay said of a site that it does not know.
+    pub(crate) fn said_of(&self, site: &SiteName) -> Option<String> {
+        self.lock().get(site).cloned()
+    }
+}
+
+/// One site that our routes lead to.
+struct Asked {
+    site: SiteName,
+    /// The last question: while it waits for the link there is no other.
+    last: Option<DeliveryId>,
+    tries: u32,
+    next: Instant,
+}
+
+impl Asked {
+    fn is_due(&self, shared: &Shared) -> bool {
+        let waits = self.last.is_some_and(|last| shared.outbox.has(last));
+        !waits && self.next <= Instant::now() && (self.tries == 0 || is_unknown(shared, &self.site))
+    }
+
+    async fn ask(&mut self, shared: &Shared) {
+        match shared.send_message(&self.site, &Message::Ask).await {
+            Ok(asked) => self.last = asked,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a site cannot be asked now"),
+        }
+        self.tries = self.tries.saturating_add(1);
+        self.next = Instant::now() + backoff(self.tries, ASK_AGAIN, ASK_AGAIN_MAX, rand::random());
+    }
+}
+
+/// Whether a site that a route leads to has not announced itself.
+fn is_unknown(shared: &Shared, site: &SiteName) -> bool {
+    let leads_there = |route: &&Route| route.to_site == *site;
+    let mut routes = shared.config.engine.routes().iter().filter(leads_there);
+    routes.any(|route| shared.directory.standing(site, &route.to_ae_title) == Standing::NotAnnounced)
+}
+
+/// Asks sites that our routes lead to, once and as long as they have not announced themselves, and announces us to those
+/// who asked, at the start and whenever something has changed.
 pub(crate) async fn introduce(shared: Arc<Shared>) {
-    let mut is_first = true;
-    loop {
-        let routes = shared.config.engine.routes();
-        let mut sites: Vec<_> = routes
-            .iter()
-            .map(|route| &route.to_site)
-            .filter(|site| **site != shared.site)
-            .collect();
-        sites.sort();
-        sites.dedup();
-        for site in sites {
-            let unknown = routes
-                .iter()
-                .filter(|route| route.to_site == *site)
-                .any(|route| shared.directory.standing(site, &route.to_ae_title) == Standing::NotAnnounced);
-            if (is_first || unknown)
-                && let Err(error) = shared.send_message(site, &Message::Ask).await
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a site cannot be asked now");
+    if let Err(error) = shared.find_messages().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be read now");
+    }
+    let mut sites: Vec<_> = shared
+        .config
+        .engine
+        .routes()
+        .iter()
+        .map(|route| route.to_site.clone())
+        .collect();
+    sites.sort();
+    sites.dedup();
+    let now = Instant::now();
+    let begin = |site| Asked {
+        site,
+        last: None,
+        tries: 0,
+        next: now,
+    };
+    let mut asked: Vec<Asked> = sites.into_iter().map(begin).collect();
+    let mut is_changed = true;
+    while !shared.stop.is_cancelled() {
+        for site in &mut asked {
+            if site.is_due(&shared) {
+                site.ask(&shared).await;
             }
         }
-        is_first = false;
-        for site in shared.directory.askers() {
-            if let Err(error) = shared.announce_to(&site).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "our destinations cannot be announced now"
-                );
+        if std::mem::take(&mut is_changed) {
+            for site in shared.directory.askers() {
+                if let Err(why) = shared.announce_to(&site).await {
+                    tracing::warn!(%site, why, "our destinations cannot be announced now");
+                }
             }
         }
-        loop {
-            tokio::select! {
-                () = shared.announce.notified() => break,
-                () = tokio::time::sleep(ASK_AGAIN) => {}
-                () = shared.stop.cancelled() => return,
-            }
-            let waits = |route: &packhorse_policy::Route| {
-                shared.directory.standing(&route.to_site, &route.to_ae_title) == Standing::NotAnnounced
-            };
-            if routes.iter().any(waits) {
-                break;
-            }
+        tokio::select! {
+            () = shared.announce.notified() => is_changed = true,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = shared.stop.cancelled() => {}
         }
     }
 }

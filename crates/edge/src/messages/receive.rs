@@ -80,6 +80,7 @@ async fn receive_batch(shared: &Shared, entries: Vec<Entry>) {
     let mut asked = Vec::new();
     for entry in entries {
         let (message, from) = (entry.routing.delivery, entry.routing.source.clone());
+        shared.unknown_sites.forget(&from);
         match read(shared, &entry).await {
             Ok(Message::Ask) => asked.push((message, from)),
             Ok(Message::Announce {
@@ -120,16 +121,22 @@ async fn receive_batch(shared: &Shared, entries: Vec<Entry>) {
 /// One announcement to each site that asked, however often it did.
 async fn answer_asks(shared: &Shared, asked: Vec<(DeliveryId, SiteName)>, results: &mut Results) {
     let mut unanswered = BTreeSet::new();
+    let destinations = shared.destinations();
     let sites: BTreeSet<_> = asked.iter().map(|(_, site)| site).collect();
     for site in sites {
-        if let Err(error) = shared.directory.asked_by(site, shared.clock.now()) {
+        let kept: Vec<_> = destinations
+            .iter()
+            .flat_map(|destination| &destination.accept_from)
+            .cloned()
+            .collect();
+        if let Err(error) = shared.directory.asked_by(site, shared.clock.now(), &kept) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the directory cannot be written"
             );
         }
-        if let Err(error) = shared.announce_to(site).await {
-            tracing::warn!(%site, error = &error as &dyn std::error::Error, "not announced to a site that asks");
+        if let Err(why) = shared.announce_to(site).await {
+            tracing::warn!(%site, why, "not announced to a site that asks");
             unanswered.insert(site);
         }
     }
@@ -216,7 +223,7 @@ async fn receipts_came(
     }
     let custody = batch.receipts.iter().filter_map(|receipt| match receipt {
         Receipt::Custody(custody) => Some(custody.delivery),
-        Receipt::Outcome(_) => None,
+        Receipt::Outcome(_) | Receipt::Held(_) | Receipt::Resumed(_) => None,
     });
     Ok(Proven {
         freed: custody.collect(),
@@ -254,7 +261,10 @@ async fn theirs(shared: &Shared, from: &SiteName, receipts: Vec<Receipt>) -> Res
     let site = from.clone();
     let asked = shared.ledger(move |projection| {
         let went = |receipt: Receipt| Ok((projection.went_to(receipt.delivery(), &site)?, receipt));
-        without_copy.into_iter().map(went).collect::<Result<Vec<_>, ProjectionError>>()
+        without_copy
+            .into_iter()
+            .map(went)
+            .collect::<Result<Vec<_>, ProjectionError>>()
     });
     let Some(Ok(asked)) = asked.await else {
         return Err("the ledger does not answer");
@@ -262,7 +272,12 @@ async fn theirs(shared: &Shared, from: &SiteName, receipts: Vec<Receipt>) -> Res
     if !behind.is_empty() && asked.iter().any(|(went, _)| went.is_none()) {
         return Err("the ledger is behind");
     }
-    theirs.extend(asked.into_iter().filter(|(went, _)| *went == Some(true)).map(|(_, receipt)| receipt));
+    theirs.extend(
+        asked
+            .into_iter()
+            .filter(|(went, _)| *went == Some(true))
+            .map(|(_, receipt)| receipt),
+    );
     Ok(theirs)
 }
 

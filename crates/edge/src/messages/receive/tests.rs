@@ -26,7 +26,10 @@ fn delivered(delivery: DeliveryId) -> Receipt {
 
 async fn view(edge: &Edge, delivery: DeliveryId) -> DeliveryView {
     crate::ledger::catch_up(&edge.shared).await.unwrap();
-    let asked = edge.shared.ledger(move |projection| projection.delivery(delivery)).await;
+    let asked = edge
+        .shared
+        .ledger(move |projection| projection.delivery(delivery))
+        .await;
     asked.unwrap().unwrap().unwrap()
 }
 

@@ -1,0 +1,187 @@
+//! `status`: link, queues, destinations, and what needs a hand.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use packhorse_daemon::admin::AdminError;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_ids::SiteName;
+use packhorse_spool::{EntryState, Index as _, QueueCount};
+use packhorse_transport::LinkStatus;
+use serde_json::{Value, json};
+
+use super::Door;
+use crate::config::Destination;
+use crate::place::{STRAY_HELP, STRAY_QUEUE};
+use crate::shared::{Health, LINK_QUEUE, MESSAGES_QUEUE, Shared, queue_to, title_of};
+
+/// On their way.
+const UNDER_WAY: [EntryState; 2] = [EntryState::Ready, EntryState::Acked];
+
+/// Entries of queues.
+struct Counts(Vec<QueueCount>);
+
+impl Counts {
+    /// Of what is a delivery: messages are not counted, nor is what is stray, which is told apart.
+    fn of(shared: &Shared) -> Self {
+        Self(shared.spool.counts())
+    }
+
+    fn sum(&self, queue: &str, states: &[EntryState]) -> u64 {
+        let some = self.0.iter().filter(|count| count.queue.as_str() == queue);
+        some.filter(|count| states.contains(&count.state))
+            .map(|count| count.entries)
+            .sum()
+    }
+
+    fn total(&self, states: &[EntryState]) -> u64 {
+        let some = self
+            .0
+            .iter()
+            .filter(|count| !matches!(count.queue.as_str(), MESSAGES_QUEUE | STRAY_QUEUE));
+        some.filter(|count| states.contains(&count.state))
+            .map(|count| count.entries)
+            .sum()
+    }
+
+    fn of_queue(&self, queue: &str) -> Value {
+        json!({
+            "waiting": self.sum(queue, &UNDER_WAY),
+            "failed": self.sum(queue, &[EntryState::Failed]),
+            "held": self.sum(queue, &[EntryState::Held]),
+        })
+    }
+}
+
+/// Titles in whose queues something is although there is no such destination: nobody delivers it.
+pub(crate) fn unclaimed(shared: &Shared) -> Vec<String> {
+    let destinations = shared.destinations();
+    let counts = shared.spool.counts();
+    let titles = counts.iter().filter_map(|count| title_of(&count.queue));
+    let mut titles: Vec<_> = titles
+        .filter(|title| destinations.iter().all(|known| known.ae_title.as_str() != *title))
+        .map(str::to_owned)
+        .collect();
+    titles.dedup();
+    titles
+}
+
+impl Door {
+    pub(super) async fn status(&self) -> Result<Value, AdminError> {
+        let shared = &self.shared;
+        if !self.is_daemon {
+            let found = shared.find_messages().await;
+            found.map_err(|error| AdminError::failed(&error))?;
+        }
+        let counts = Counts::of(shared);
+        let messages = shared.outbox.len();
+        let destinations: Vec<Value> = shared
+            .destinations()
+            .iter()
+            .map(|destination| self.destination(destination, &counts))
+            .collect();
+        let unclaimed = unclaimed(shared).into_iter().map(|title| {
+            let help = format!(
+                "edge.toml has no [[destination]] {title}: add it (again) and start again, or what waits for it stays"
+            );
+            let counted = counts.of_queue(&format!("to/{title}"));
+            merged(json!({ "ae_title": title, "help": help }), counted)
+        });
+        let stray = counts.total_of(STRAY_QUEUE);
+        let bytes: u64 = counts.0.iter().map(|count| count.bytes).sum();
+        let mut status = json!({
+            "site": shared.site.as_str(),
+            "build": crate::gateway::BUILD,
+            "daemon": self.is_daemon,
+            "to_relay": counts.sum(LINK_QUEUE, &[EntryState::Ready]).saturating_sub(messages),
+            "awaiting_custody": counts.sum(LINK_QUEUE, &[EntryState::Acked]),
+            "in_flight": counts.total(&UNDER_WAY).saturating_sub(messages),
+            "held": counts.total(&[EntryState::Held]),
+            "failed": counts.total(&[EntryState::Failed]),
+            "stray": stray,
+            "stray_help": (stray > 0).then_some(STRAY_HELP),
+            "spool_bytes": bytes,
+            "destinations": destinations,
+            "unclaimed": unclaimed.collect::<Vec<_>>(),
+        });
+        if self.is_daemon {
+            let running = json!({
+                "started": shared.started.to_string(),
+                "link": link(&shared.link.borrow()),
+                "associations": shared.association_count(),
+            });
+            status = merged(status, running);
+        } else {
+            status = merged(status, json!({ "dir": shared.folder }));
+        }
+        Ok(status)
+    }
+
+    fn destination(&self, destination: &Destination, counts: &Counts) -> Value {
+        let told = json!({
+            "ae_title": destination.ae_title.as_str(),
+            "address": destination.address,
+            "calling_ae_title": destination.calling_ae_title.as_str(),
+            "accept_from": destination.accept_from.iter().map(SiteName::as_str).collect::<Vec<_>>(),
+        });
+        let told = merged(told, counts.of_queue(queue_to(&destination.ae_title).as_str()));
+        if self.is_daemon {
+            merged(told, json!({ "health": self.health(&destination.ae_title) }))
+        } else {
+            told
+        }
+    }
+
+    fn health(&self, ae_title: &AeTitle) -> Value {
+        let health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match health.get(ae_title) {
+            None => json!({ "state": "not tried yet" }),
+            Some(Health::Good { since }) => json!({ "state": "good", "since": since.to_string() }),
+            Some(Health::Down { since, why, next }) => {
+                json!({ "state": "down", "since": since.to_string(), "why": why, "next": next.to_string() })
+            }
+            Some(Health::Paused { since, why, next }) => {
+                json!({ "state": "paused", "since": since.to_string(), "why": why, "next": next.to_string() })
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn total_of(&self, queue: &str) -> u64 {
+        self.sum(
+            queue,
+            &[
+                EntryState::Ready,
+                EntryState::Acked,
+                EntryState::Held,
+                EntryState::Failed,
+            ],
+        )
+    }
+}
+
+/// One object with the keys of both.
+fn merged(one: Value, other: Value) -> Value {
+    let mut all = BTreeMap::new();
+    for value in [one, other] {
+        if let Value::Object(keys) = value {
+            all.extend(keys);
+        }
+    }
+    json!(all)
+}
+
+fn link(status: &LinkStatus) -> Value {
+    match status {
+        LinkStatus::Connecting { since } => json!({ "state": "connecting", "since": since.to_string() }),
+        LinkStatus::Up {
+            since,
+            path,
+            peer_build,
+        } => {
+            json!({ "state": "up", "since": since.to_string(), "path": path, "relay": peer_build })
+        }
+        LinkStatus::Down { since, why, .. } => json!({ "state": "down", "since": since.to_string(), "why": why }),
+    }
+}

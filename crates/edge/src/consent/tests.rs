@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_hop::{Place as _, Placement};
+use packhorse_ids::SiteName;
+use packhorse_ledger::{Receipt, State};
+use packhorse_spool::{EntryState, Index as _, NewEntry};
+
+use super::*;
+use crate::config::Config;
+use crate::messages::Message;
+use crate::messages::receipts::Receipts;
+use crate::place::EdgePlace;
+use crate::testing::{Edge, parcel, site, title};
+
+const B: &str = "[[destination]]\nae_title = \"PACS_B\"\naddress = \"h:1\"\ncalling_ae_title = \"US\"\n\
+                 [[destination]]\nae_title = \"PACS_C\"\naddress = \"h:2\"\ncalling_ae_title = \"US\"\n";
+
+/// A delivery that arrives, as the hop commits it.
+async fn arrive(edge: &Edge, from: &str, to: &str) -> packhorse_ids::DeliveryId {
+    let shared = &edge.shared;
+    let (routing, body) = parcel(&site(from), &shared.site, to);
+    let place = EdgePlace {
+        shared: Arc::clone(shared),
+    };
+    let placed = place.place(&routing, &body, &*shared.store()).await.unwrap();
+    let Placement {
+        queue,
+        custody,
+        state,
+        facts,
+    } = placed;
+    let delivery = routing.delivery;
+    let entry = NewEntry {
+        routing,
+        queue,
+        body,
+        custody,
+        state,
+    };
+    shared.spool.commit(shared.epoch, vec![entry], facts).await.unwrap();
+    delivery
+}
+
+async fn state(edge: &Edge, delivery: packhorse_ids::DeliveryId) -> EntryState {
+    edge.shared.spool.entry(delivery).await.unwrap().unwrap().state
+}
+
+#[tokio::test]
+async fn consent_releases_what_that_site_has_sent_to_that_destination_and_nothing_else() {
+    let edge = Edge::new("b", B);
+    let delivery = arrive(&edge, "clinic-a", "PACS_B").await;
+    let other_site = arrive(&edge, "clinic-x", "PACS_B").await;
+    let other_destination = arrive(&edge, "clinic-a", "PACS_C").await;
+    let given = give(&edge.shared, &site("clinic-a"), &title("PACS_B")).await;
+    assert_eq!(given, Ok((true, 1)));
+    assert_eq!(state(&edge, delivery).await, EntryState::Ready);
+    assert_eq!(state(&edge, other_site).await, EntryState::Held);
+    assert_eq!(state(&edge, other_destination).await, EntryState::Held);
+    crate::ledger::catch_up(&edge.shared).await.unwrap();
+    let view = edge
+        .shared
+        .ledger(move |projection| projection.delivery(delivery))
+        .await;
+    assert_eq!(view.unwrap().unwrap().unwrap().state, State::InFlight);
+}
+
+#[tokio::test]
+async fn the_sending_site_is_told_that_its_delivery_is_held_and_that_it_goes_on() {
+    let edge = Edge::new("b", B);
+    arrive(&edge, "clinic-a", "PACS_B").await;
+    give(&edge.shared, &site("clinic-a"), &title("PACS_B")).await.unwrap();
+    let mut receipts = Receipts::default();
+    receipts.keep_up(&edge.shared).await.unwrap();
+    receipts.send(&edge.shared).await.unwrap();
+    let sent = edge.sent().await;
+    let [(to, Message::Receipts { batch, .. })] = sent.as_slice() else {
+        panic!("one batch of receipts: {sent:?}")
+    };
+    assert_eq!(*to, site("clinic-a"));
+    let [Receipt::Custody(_), Receipt::Held(held), Receipt::Resumed(_)] = batch.receipts.as_slice() else {
+        panic!("custody, held, resumed: {batch:?}")
+    };
+    assert!(
+        held.reason
+            .starts_with("no consent: PACS_B does not accept from clinic-a"),
+        "{}",
+        held.reason
+    );
+}
+
+#[tokio::test]
+async fn sites_accepted_at_the_same_time_are_all_accepted() {
+    let edge = Edge::new("b", B);
+    let names: Vec<_> = (0..16).map(|number| site(&format!("clinic-{number}"))).collect();
+    let tasks: Vec<_> = names
+        .iter()
+        .cloned()
+        .map(|name| {
+            let shared = Arc::clone(&edge.shared);
+            tokio::spawn(async move { give(&shared, &name, &title("PACS_B")).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), Ok((true, 0)));
+    }
+    let mut accepted = Config::load(edge.folder.path())
+        .unwrap()
+        .destinations
+        .remove(0)
+        .accept_from;
+    accepted.sort();
+    let mut expected = names;
+    expected.sort();
+    assert_eq!(accepted, expected);
+    assert_eq!(edge.shared.destinations()[0].accept_from.len(), 16);
+}
+
+#[test]
+fn consent_is_written_with_all_comments_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    std::fs::write(
+        &path,
+        "# ours\n[[destination]]\nae_title = \"P\" # the PACS\naddress = \"h:1\"\ncalling_ae_title = \"U\"\n",
+    )
+    .unwrap();
+    let (site, title) = (SiteName::try_from("clinic-a").unwrap(), AeTitle::try_from("P").unwrap());
+    assert_eq!(write_down(folder.path(), &site, &title), Ok(true));
+    assert_eq!(write_down(folder.path(), &site, &title), Ok(false));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("# ours") && text.contains("# the PACS"), "{text}");
+    let accepted = Config::load(folder.path()).unwrap().destinations.remove(0).accept_from;
+    assert_eq!(accepted, std::slice::from_ref(&site));
+    assert!(
+        write_down(folder.path(), &site, &AeTitle::try_from("Q").unwrap())
+            .unwrap_err()
+            .contains("[[destination]]")
+    );
+}
