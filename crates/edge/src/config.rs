@@ -10,8 +10,8 @@ use packhorse_daemon::{ByteSize, Span};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_ids::SiteName;
 use packhorse_ledger::IdentityLevel;
-use packhorse_policy::Engine;
 use packhorse_policy::config::{RawRoute, RawRule, RawSource};
+use packhorse_policy::{Engine, HostPattern};
 use serde::Deserialize;
 
 /// Name of the configuration file in the edge's folder.
@@ -143,6 +143,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// Sources, routes and rules.
     pub engine: Engine,
+    /// Names, and no addresses, in `hosts` of sources.
+    pub host_names: Vec<String>,
     /// Bytes of a slab.
     pub slab: u64,
     /// Bytes of the disk that are never used.
@@ -231,6 +233,7 @@ impl Config {
             listeners,
             destinations,
             engine,
+            host_names: host_names(&raw.source),
             slab,
             reserve: raw.spool.reserve.map_or(256 << 20, |size| size.0),
             delivery,
@@ -352,6 +355,17 @@ fn destinations(raw: &[RawDestination], problems: &mut Problems) -> Vec<Destinat
         }
     }
     all
+}
+
+fn host_names(sources: &[RawSource]) -> Vec<String> {
+    let hosts = sources.iter().flat_map(|source| &source.hosts);
+    let mut names: Vec<_> = hosts
+        .filter(|host| matches!(HostPattern::parse(host), Ok(HostPattern::Name(_))))
+        .cloned()
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn is_host_port(address: &str) -> bool {

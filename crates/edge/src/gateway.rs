@@ -22,6 +22,7 @@ use crate::admin::{Door, unclaimed};
 use crate::config::{self, Config};
 use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
+use crate::names::Names;
 use crate::shared::{Parts, Shared};
 use crate::{consent, ingest, ledger, link, messages};
 
@@ -108,6 +109,7 @@ pub(crate) async fn open(folder: &Path) -> Result<(Arc<Shared>, SiteIdentity, Fo
         ..SpoolConfig::default()
     };
     let (spool, epoch) = Spool::open(&folder.join("spool"), spool_config, Arc::clone(&clock))?;
+    let names = Arc::new(Names::of_system(config.host_names.clone()));
     let shared = Shared::new(Parts {
         site: identity.site().clone(),
         folder: folder.into(),
@@ -118,6 +120,7 @@ pub(crate) async fn open(folder: &Path) -> Result<(Arc<Shared>, SiteIdentity, Fo
         directory: Directory::open(folder)?,
         signing: SigningKey::open_or_create(&identity_folder)?,
         projection: Projection::open(&folder.join("ledger.sqlite"))?,
+        names,
     });
     ledger::catch_up(&shared).await?;
     Ok((Arc::new(shared), identity, lock))
@@ -130,6 +133,7 @@ impl Gateway {
     /// [`StartError`].
     pub async fn build(folder: &Path) -> Result<Self, StartError> {
         let (shared, identity, lock) = open(folder).await?;
+        shared.names.begin().await;
         let mut listeners = Vec::new();
         for listener in &shared.config.listeners {
             let bound = TcpListener::bind(listener.address).await;
@@ -186,6 +190,7 @@ impl Gateway {
         tasks.spawn(admin::serve(self.door, handler, shared.stop.clone()));
         tasks.spawn(ledger::keep(Arc::clone(&shared)));
         tasks.spawn(consent::keep(Arc::clone(&shared)));
+        tasks.spawn(Arc::clone(&shared.names).keep(shared.stop.clone()));
         tasks.spawn(messages::receive(Arc::clone(&shared)));
         tasks.spawn(messages::introduce(Arc::clone(&shared)));
         tasks.spawn(link::keep(

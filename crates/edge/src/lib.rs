@@ -20,6 +20,7 @@ mod ingest;
 mod ledger;
 mod link;
 mod messages;
+mod names;
 mod place;
 mod shared;
 #[cfg(test)]

@@ -14,13 +14,16 @@ use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, SiteName, WallTime};
 use packhorse_ledger::{AssociationId, Fact, Projection};
 use packhorse_spool::{QueueName, Spool, Store};
 use packhorse_transport::LinkStatus;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
 use crate::messages::{Outbox, UnknownSites};
+use crate::names::Names;
 
+/// Connections beyond the limits that are told so at a time: each may take its time to listen. More are dropped at once.
+const REJECTED_MAX: usize = 64;
 /// What goes to the relay.
 pub(crate) const LINK_QUEUE: &str = "link";
 /// Messages that came in.
@@ -42,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) link: watch::Sender<LinkStatus>,
     pub(crate) health: Mutex<HashMap<AeTitle, Health>>,
     associations: Mutex<HashMap<IpAddr, usize>>,
+    /// Addresses of the names in `hosts`.
+    pub(crate) names: Arc<Names>,
+    /// Places for connections that are told that there is no place.
+    pub(crate) waiting_room: Arc<Semaphore>,
     /// Messages that wait for the link.
     pub(crate) outbox: Outbox,
     /// Sites that the relay does not know.
@@ -95,6 +102,7 @@ pub(crate) struct Parts {
     pub(crate) directory: Directory,
     pub(crate) signing: SigningKey,
     pub(crate) projection: Projection,
+    pub(crate) names: Arc<Names>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,6 +126,8 @@ impl Shared {
             link: watch::Sender::new(LinkStatus::Connecting { since: started }),
             health: Mutex::default(),
             associations: Mutex::default(),
+            names: parts.names,
+            waiting_room: Arc::new(Semaphore::new(REJECTED_MAX)),
             outbox: Outbox::default(),
             unknown_sites: UnknownSites::default(),
             consenting: tokio::sync::Mutex::default(),

@@ -1,11 +1,13 @@
 //! An edge without sockets, for unit tests.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use packhorse_association::CStoreRq;
 use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::{PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_envelope::{AssociatedData, TrailerFields, Writer};
 use packhorse_identity::SigningKey;
@@ -18,6 +20,7 @@ use tempfile::TempDir;
 use crate::config::Config;
 use crate::directory::{Directory, Published, SiteEntry};
 use crate::messages::{self, Message};
+use crate::names::Names;
 use crate::shared::{LINK_QUEUE, MESSAGES_QUEUE, Parts, Shared, draw, fact_bytes, queue};
 
 /// What the edge of `site` shares, in a folder of its own.
@@ -41,9 +44,19 @@ impl Edge {
     }
 
     pub(crate) fn on_disk(name: &str, toml: &str, disk: Arc<dyn Disk>) -> Self {
+        Self::open(name, toml, disk, Names::of_system)
+    }
+
+    /// An edge for which every name has this address, once it is looked up.
+    pub(crate) fn with_names(name: &str, toml: &str, address: IpAddr) -> Self {
+        let looked_up = move |names| Names::new(names, move |_| Box::pin(async move { Ok(vec![address]) }));
+        Self::open(name, toml, Arc::new(RealDisk), looked_up)
+    }
+
+    fn open(name: &str, toml: &str, disk: Arc<dyn Disk>, names: impl FnOnce(Vec<String>) -> Names) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(crate::config::FILE_NAME), toml).unwrap();
-        let shared = open(name, folder.path(), disk);
+        let shared = open(name, folder.path(), disk, names);
         Self { shared, folder }
     }
 
@@ -140,7 +153,7 @@ impl Edge {
     }
 }
 
-fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Arc<Shared> {
+fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>, names: impl FnOnce(Vec<String>) -> Names) -> Arc<Shared> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let spool_config = SpoolConfig {
         slab_len: 1 << 20,
@@ -148,17 +161,39 @@ fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Arc<Shared> {
         disk,
     };
     let (spool, epoch) = Spool::open(&folder.join("spool"), spool_config, Arc::clone(&clock)).unwrap();
+    let config = Config::load(folder).unwrap();
+    let names = Arc::new(names(config.host_names.clone()));
     Arc::new(Shared::new(Parts {
         site: site(name),
         folder: folder.into(),
-        config: Config::load(folder).unwrap(),
+        config,
         spool,
         epoch,
         clock,
         directory: Directory::open(folder).unwrap(),
         signing: SigningKey::open_or_create(folder).unwrap(),
         projection: Projection::open(&folder.join("ledger.sqlite")).unwrap(),
+        names,
     }))
+}
+
+/// CT images in Implicit VR LE, proposed from this host.
+pub(crate) fn proposal(calling: &str, called: &str) -> Proposal {
+    Proposal {
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        listener: "lan".into(),
+        calling_ae_title: title(calling),
+        called_ae_title: title(called),
+        contexts: vec![ProposedContext {
+            id: PresentationContextId::nth(0).unwrap(),
+            abstract_syntax: "1.2.840.10008.5.1.4.1.1.2".try_into().unwrap(),
+            transfer_syntaxes: vec!["1.2.840.10008.1.2".try_into().unwrap()],
+        }],
+        extended: Vec::new(),
+        common_extended: Vec::new(),
+        implementation_class_uid: None,
+        implementation_version_name: None,
+    }
 }
 
 /// A delivery for the PACS `to`.

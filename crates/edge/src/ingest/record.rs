@@ -1,7 +1,6 @@
 //! What is written down of an association.
 
-use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use packhorse_association::{AssociationError, Decide};
@@ -14,17 +13,12 @@ use packhorse_spool::Index as _;
 use crate::directory::Standing;
 use crate::shared::{Shared, draw, fact_bytes};
 
-/// The addresses of a host name in `hosts`. Asked only for sources that are configured by name.
-fn resolve(name: &str) -> Vec<IpAddr> {
-    (name, 0)
-        .to_socket_addrs()
-        .map(|all| all.map(|address| address.ip()).collect())
-        .unwrap_or_default()
-}
-
 /// Whether the caller may send to the route it calls: known, and the far site agrees.
 pub(crate) fn admit(shared: &Shared, proposal: &Proposal) -> Result<Admission, Refused> {
-    let admission = shared.config.engine.admit(proposal, &resolve)?;
+    let admission = shared
+        .config
+        .engine
+        .admit(proposal, &|name| shared.names.addresses(name))?;
     consent(shared, proposal)?;
     Ok(admission)
 }
@@ -63,6 +57,8 @@ pub(crate) struct EdgeDecide<'a> {
     pub(crate) shared: &'a Shared,
     /// There is a place for this association.
     pub(crate) has_place: bool,
+    /// Who was admitted: asked once, for the answer may be another a moment later.
+    pub(crate) admission: OnceLock<Admission>,
 }
 
 impl Decide for EdgeDecide<'_> {
@@ -76,7 +72,10 @@ impl Decide for EdgeDecide<'_> {
             return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
         }
         match admit(self.shared, proposal) {
-            Ok(_) => decide(self.shared, proposal).0,
+            Ok(admission) => {
+                self.admission.get_or_init(|| admission);
+                decide(self.shared, proposal).0
+            }
             Err(Refused { rejection, why }) => {
                 tracing::warn!(%calling, %called, %peer, %rejection, why, "association rejected");
                 Answer::Reject(rejection)
@@ -97,15 +96,14 @@ pub(crate) struct Record {
     pub(crate) id: AssociationId,
     pub(crate) source: String,
     shared: Arc<Shared>,
-    opening: Option<Bytes>,
+    /// Facts that go with the next commit; they stay here until one is done.
+    pub(crate) pending: Vec<Bytes>,
 }
 
 impl Record {
-    pub(crate) fn open(shared: &Arc<Shared>, proposal: &Proposal) -> Self {
-        let id = draw::association();
-        let source = admit(shared, proposal)
-            .map(|admission| admission.source.to_string())
-            .unwrap_or_default();
+    /// `source` is who was admitted.
+    pub(crate) fn open(shared: &Arc<Shared>, proposal: &Proposal, source: &str) -> Self {
+        let (id, source) = (draw::association(), source.to_owned());
         let (_, contexts) = decide(shared, proposal);
         let proposed = |context: &ContextDecision| {
             let offered = proposal.contexts.iter().find(|offered| offered.id == context.id);
@@ -136,13 +134,8 @@ impl Record {
             id,
             source,
             shared: Arc::clone(shared),
-            opening: fact_bytes(&opened),
+            pending: fact_bytes(&opened).into_iter().collect(),
         }
-    }
-
-    /// Facts that go with the next commit.
-    pub(crate) fn take_pending(&mut self) -> Vec<Bytes> {
-        self.opening.take().into_iter().collect()
     }
 
     /// Writes down how the association ended.
@@ -157,7 +150,7 @@ impl Record {
             Err(_) => AssociationEnd::Lost,
         };
         let (association, at) = (self.id, self.shared.clock.now());
-        let mut facts = self.take_pending();
+        let mut facts = std::mem::take(&mut self.pending);
         facts.extend(fact_bytes(&Fact::AssociationEnded(AssociationEnded {
             association,
             how,
@@ -188,4 +181,33 @@ fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision]) {
         ?refused,
         "association accepted"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Edge, Far, proposal, site};
+
+    const TOML: &str = "[[source]]\nname = \"CT 1\"\nae_titles = [\"PACS_A\"]\nhosts = [\"pacs.invalid\"]\n\
+                        [[route]]\ncalled_ae_title = \"ROUTE\"\nto = \"b/PACS\"\n";
+
+    #[tokio::test]
+    async fn a_caller_by_name_is_admitted_by_the_addresses_found_before_and_its_source_is_kept() {
+        let edge = Edge::with_names("a", TOML, std::net::Ipv4Addr::LOCALHOST.into());
+        edge.shared.directory.learn(&site("b"), Far::new("b").entry()).unwrap();
+        let proposal = proposal("PACS_A", "ROUTE");
+        let decide = EdgeDecide {
+            shared: &edge.shared,
+            has_place: true,
+            admission: OnceLock::new(),
+        };
+        assert!(
+            matches!(decide.decide(&proposal), Answer::Reject(_)),
+            "not looked up yet"
+        );
+        edge.shared.names.begin().await;
+        assert!(matches!(decide.decide(&proposal), Answer::Accept(_)));
+        let source = decide.admission.get().unwrap().source.to_string();
+        assert_eq!(Record::open(&edge.shared, &proposal, &source).source, "CT 1");
+    }
 }

@@ -139,7 +139,7 @@ impl Sender {
         let taken = take(
             &self.shared,
             offered,
-            Vec::new(),
+            &mut Vec::new(),
             &mut Rest {
                 first: Some(data_set),
                 file,

@@ -25,6 +25,8 @@ use crate::shared::{LINK_QUEUE, Shared, draw, fact_bytes, queue};
 
 /// Fragments that may wait for the worker of a long data set: 16 of 128 KiB.
 const FRAGMENTS_MAX: usize = 16;
+/// Facts of one association that wait for a spool which takes none.
+const PENDING_MAX: usize = 1024;
 /// Sealed bytes written at a time.
 const WRITE_LEN: usize = 256 * 1024;
 
@@ -79,14 +81,14 @@ struct Kept {
     body: Body,
 }
 
-/// Takes an instance, or not. `pending` are facts that go with the commit.
+/// Takes an instance, or not. `pending` are facts that go with the commit; they stay pending when there is none.
 ///
 /// # Errors
 /// The data's own error: nothing of the instance is kept then.
 pub(crate) async fn take<D: Data>(
     shared: &Arc<Shared>,
     offered: Offered<'_>,
-    pending: Vec<Bytes>,
+    pending: &mut Vec<Bytes>,
     data: &mut D,
 ) -> Result<Taken, D::Error> {
     let custody = Custodian {
@@ -175,7 +177,7 @@ impl Custodian<'_> {
         associated: &AssociatedData,
         kept: Kept,
         (class, instance): (SopClassUid, SopInstanceUid),
-        mut facts: Vec<Bytes>,
+        pending: &mut Vec<Bytes>,
     ) -> Taken {
         let Kept { taken, body } = kept;
         let decided = self.decide(&class, Some(&taken.header));
@@ -190,7 +192,7 @@ impl Custodian<'_> {
             InstanceDecision::Refuse { status, comment, rule } => {
                 let refused = Taken::refused(status, comment);
                 return self
-                    .refuse(refused, &rule.to_string(), Some(&taken.header), facts)
+                    .refuse(refused, &rule.to_string(), Some(&taken.header), pending)
                     .await;
             }
         };
@@ -223,6 +225,7 @@ impl Custodian<'_> {
             replaces: None,
             held_by,
         };
+        let mut facts = pending.clone();
         facts.extend(fact_bytes(&Fact::InstanceReceived(Box::new(received))));
         let entry = NewEntry {
             routing,
@@ -233,18 +236,22 @@ impl Custodian<'_> {
         };
         match self.shared.spool.commit(self.shared.epoch, vec![entry], facts).await {
             Ok(_) => {
+                pending.clear();
                 tracing::debug!(%delivery, "in custody");
                 Taken {
                     status: Status::SUCCESS,
                     comment: None,
                 }
             }
-            Err(error) => Taken::of_store(&error),
+            Err(error) => {
+                let refused = Taken::of_store(&error);
+                self.refuse(refused, "spool", Some(&taken.header), pending).await
+            }
         }
     }
 
-    /// Writes a refusal down; it rides with the next commit that anybody makes.
-    async fn refuse(&self, refused: Taken, rule: &str, header: Option<&Header>, mut facts: Vec<Bytes>) -> Taken {
+    /// Writes a refusal down; when that cannot be now, with the next instance or at the end of the association.
+    async fn refuse(&self, refused: Taken, rule: &str, header: Option<&Header>, pending: &mut Vec<Bytes>) -> Taken {
         let shown = |bytes: &[u8]| {
             printable(Some(bytes))
                 .unwrap_or_default()
@@ -254,7 +261,7 @@ impl Custodian<'_> {
         };
         let status = refused.status;
         tracing::info!(%status, rule, comment = refused.comment, "instance refused");
-        facts.extend(fact_bytes(&Fact::InstanceRefused(InstanceRefused {
+        pending.extend(fact_bytes(&Fact::InstanceRefused(InstanceRefused {
             origin: self.offered.origin,
             route: self.offered.proposal.called_ae_title.clone(),
             source: self.offered.source.clone(),
@@ -265,8 +272,13 @@ impl Custodian<'_> {
             rule: rule.to_owned(),
             at: self.shared.clock.now(),
         })));
-        if let Err(error) = self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await {
-            tracing::warn!(error = chain(&error), "a refusal is not written down");
+        let facts = pending.clone();
+        match self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await {
+            Ok(_) => pending.clear(),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "a refusal is not written down yet");
+                pending.truncate(PENDING_MAX);
+            }
         }
         refused
     }
@@ -385,3 +397,6 @@ fn work(
         body: Body::Stored(locator),
     })
 }
+
+#[cfg(test)]
+mod tests;
