@@ -14,11 +14,11 @@ use crate::directory::Standing;
 use crate::shared::Shared;
 
 /// A site that has not announced itself is asked again after this time, then after twice that, and so on,
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// up to this time.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(300);
 /// How often it is looked whether a site is to be asked.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sites that the relay does not know, with what it said. They may join later.
 #[derive(Debug, Default)]

@@ -1,0 +1,237 @@
+//! A relay and gateways, as their own commands make them; a source and a target PACS.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser as _;
+use packhorse_association::{
+    AcceptorConfig, AssociationError, CStoreRq, Request, RequestedAssociation, RequestorConfig, accept,
+};
+use packhorse_daemon::admin;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::{
+    Answer, ContextAnswer, ContextResult, PresentationContextId, Proposal, ProposedContext,
+};
+use packhorse_dicom::status::Status;
+use packhorse_dicom::uid::AbstractSyntaxUid;
+use packhorse_edge::{Gateway, Running};
+use packhorse_relay::Relay;
+use packhorse_testkit::instances::{ImageSize, Study};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until something is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A relay that runs.
+pub(crate) struct Hub {
+    folder: TempDir,
+    running: packhorse_relay::Running,
+}
+
+impl Hub {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("relay");
+        let arguments = ["relay", "init", "--name", "127.0.0.1", "--dir"].map(Into::into);
+        let arguments = arguments.into_iter().chain([dir.as_os_str().to_owned()]);
+        packhorse_relay::run(packhorse_relay::Cli::try_parse_from(arguments).unwrap())
+            .await
+            .unwrap();
+        let toml = "name = \"127.0.0.1\"\nquic = \"127.0.0.1:0\"\n";
+        std::fs::write(dir.join("relay.toml"), toml).unwrap();
+        let running = Relay::build(&dir).await.unwrap().spawn();
+        Self { folder, running }
+    }
+
+    /// The folder of a site that has joined.
+    pub(crate) async fn join(&self, site: &str) -> PathBuf {
+        let relay = self.folder.path().join("relay");
+        let invited = admin::ask(&relay, "invite", json!({ "site": site })).await.unwrap();
+        let dir = self.folder.path().join(site);
+        edge_command(&["join", invited["token"].as_str().unwrap()], &dir).await;
+        dir
+    }
+
+    pub(crate) async fn finish(self) {
+        self.running.finish().await;
+    }
+}
+
+async fn edge_command(arguments: &[&str], dir: &Path) {
+    let all = ["edge-gateway"]
+        .iter()
+        .chain(arguments)
+        .chain(&["--dir"])
+        .map(Into::into);
+    let all = all.chain([dir.as_os_str().to_owned()]);
+    packhorse_edge::run(packhorse_edge::Cli::try_parse_from(all).unwrap())
+        .await
+        .unwrap();
+}
+
+/// A gateway that runs.
+pub(crate) struct Edge {
+    dir: PathBuf,
+    dicom: Option<SocketAddr>,
+    running: Running,
+}
+
+impl Edge {
+    /// Starts the gateway of a site that has joined.
+    pub(crate) async fn start(dir: &Path, toml: &str) -> Self {
+        std::fs::write(dir.join("edge.toml"), toml).unwrap();
+        let gateway = Gateway::build(dir).await.unwrap();
+        let ready = gateway.ready();
+        let dicom = ready["dicom"].get(0).and_then(Value::as_str);
+        Self {
+            dir: dir.to_path_buf(),
+            dicom: dicom.map(|address| address.parse().unwrap()),
+            running: gateway.spawn(),
+        }
+    }
+
+    pub(crate) async fn ask(&self, command: &str, args: Value) -> Value {
+        admin::ask(&self.dir, command, args).await.unwrap()
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        self.ask("status", Value::Null).await
+    }
+
+    /// How the first route stands.
+    pub(crate) async fn standing(&self) -> String {
+        let routes = self.ask("routes", Value::Null).await;
+        routes["routes"][0]["standing"].as_str().unwrap().to_owned()
+    }
+
+    /// Where a PACS sends to.
+    pub(crate) fn dicom(&self) -> SocketAddr {
+        self.dicom.unwrap()
+    }
+
+    pub(crate) async fn finish(self) {
+        self.running.finish().await;
+    }
+}
+
+/// Configuration of a site that sends: everybody here may send, to `ST_MARY`, which leads to `to`.
+pub(crate) fn sender(to: &str) -> String {
+    format!(
+        "[[listener]]\nname = \"lan\"\naddress = \"127.0.0.1:0\"\n\
+         [[source]]\nname = \"PACS A\"\nae_titles = [\"*\"]\nhosts = [\"127.0.0.1\"]\n\
+         [[route]]\ncalled_ae_title = \"ST_MARY\"\nto = \"{to}\"\n"
+    )
+}
+
+/// Configuration of a site that receives for `PACS_B`.
+pub(crate) fn receiver(target: &Target, accept_from: &[&str]) -> String {
+    format!(
+        "[[destination]]\nae_title = \"PACS_B\"\naddress = \"127.0.0.1:{}\"\ncalling_ae_title = \"PACKHORSE\"\n\
+         accept_from = {accept_from:?}\n",
+        target.port
+    )
+}
+
+/// Sends so many CT images, of which every one must be taken.
+pub(crate) async fn send(to: SocketAddr, images: u32) {
+    let study = Study::new("a study");
+    let instances: Vec<_> = (1..=images)
+        .map(|number| study.ct_slice(1, number, ImageSize::default()))
+        .collect();
+    let class = AbstractSyntaxUid::from(&instances[0].sop_class_uid);
+    let syntax = instances[0].transfer_syntax.clone();
+    let context = ProposedContext {
+        id: PresentationContextId::nth(0).unwrap(),
+        abstract_syntax: class.clone(),
+        transfer_syntaxes: vec![syntax.clone()],
+    };
+    let title = |text: &str| AeTitle::try_from(text).unwrap();
+    let config = RequestorConfig::new(title("PACS_A"), title("ST_MARY"));
+    let requested = RequestedAssociation::request(&to.to_string(), &config, vec![context]).await;
+    let mut association = requested.unwrap();
+    let context = association.accepted(&class, &syntax).unwrap();
+    for instance in &instances {
+        let command = CStoreRq {
+            message_id: 0,
+            affected_sop_class_uid: padded(class.as_str()),
+            affected_sop_instance_uid: padded(instance.sop_instance_uid.as_str()),
+            priority: 0,
+            move_originator: None,
+        };
+        let data = Bytes::from(instance.dataset.clone());
+        let response = association.store(context, &command, Some(data)).await.unwrap();
+        assert_eq!(response.status, Status::SUCCESS);
+    }
+    association.release().await.unwrap();
+}
+
+fn padded(uid: &str) -> Bytes {
+    let mut bytes = uid.as_bytes().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    Bytes::from(bytes)
+}
+
+/// A PACS that takes everything and remembers what.
+pub(crate) struct Target {
+    port: u16,
+    stored: Arc<Mutex<Vec<String>>>,
+}
+
+impl Target {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, stored) = (listener.local_addr().unwrap().port(), Arc::default());
+        let kept = Arc::clone(&stored);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(take(stream, Arc::clone(&kept)));
+            }
+        });
+        Self { port, stored }
+    }
+
+    pub(crate) fn stored(&self) -> usize {
+        self.stored.lock().unwrap().len()
+    }
+}
+
+fn everything(proposal: &Proposal) -> Answer {
+    let answer = |context: &ProposedContext| match context.transfer_syntaxes.first() {
+        Some(syntax) => ContextAnswer::Accepted(syntax.clone()),
+        None => ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED),
+    };
+    let contexts = proposal.contexts.iter();
+    Answer::Accept(contexts.map(|context| (context.id, answer(context))).collect())
+}
+
+async fn take(stream: TcpStream, stored: Arc<Mutex<Vec<String>>>) -> Result<(), AssociationError> {
+    let mut association = accept(stream, "", &AcceptorConfig::default(), &everything).await?;
+    while let Some(request) = association.next().await? {
+        match request {
+            Request::Echo(echo) => echo.respond(Status::SUCCESS, None).await?,
+            Request::Store(mut store) => {
+                while store.data().await?.is_some() {}
+                let uid = store.command().sop_instance_uid().unwrap().to_string();
+                stored.lock().unwrap().push(uid);
+                store.respond(Status::SUCCESS, None).await?;
+            }
+        }
+    }
+    Ok(())
+}
