@@ -214,16 +214,24 @@ async fn join(dir: &Path, token: &str) -> Result<(), CommandError> {
 
 async fn accept(dir: &Path, site: &SiteName, destination: &AeTitle) -> Result<(), CommandError> {
     let args = json!({ "site": site.as_str(), "destination": destination.as_str() });
-    let changed = match admin::ask(dir, "accept", args).await {
+    let (changed, released) = match admin::ask(dir, "accept", args).await {
         Err(AskError::NoDaemon(_)) => {
             // Nobody else writes to the file meanwhile. What was held goes on when the gateway starts.
             let _lock = FolderLock::take(dir).map_err(StartError::Lock)?;
-            consent::write_down(dir, site, destination).map_err(CommandError::No)?
+            let changed = consent::write_down(dir, site, destination).map_err(CommandError::No)?;
+            (changed, 0)
         }
-        answer => answer?.get("changed").and_then(Value::as_bool).unwrap_or(false),
+        answer => {
+            let answer = answer?;
+            let changed = answer.get("changed").and_then(Value::as_bool).unwrap_or(false);
+            (changed, answer.get("released").and_then(Value::as_u64).unwrap_or(0))
+        }
     };
     let word = if changed { "may send" } else { "could send already" };
     output::line(&format!("{site} {word} to {destination}"));
+    if released > 0 {
+        output::line(&format!("{released} that were held for lack of consent go on"));
+    }
     Ok(())
 }
 

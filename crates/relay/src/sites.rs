@@ -118,12 +118,7 @@ impl Place for FromSite {
         }
     }
 
-    async fn place(
-        &self,
-        routing: &Routing,
-        _body: &Body,
-        _store: &dyn Store,
-    ) -> Result<Placement, CustodianError> {
+    async fn place(&self, routing: &Routing, _body: &Body, _store: &dyn Store) -> Result<Placement, CustodianError> {
         let queue = queue_of(&routing.destination);
         Ok(Placement {
             queue,

@@ -34,7 +34,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, name: String, listener: TcpListen
             Ok((stream, peer)) => match Seat::take(&shared, peer.ip()) {
                 Some(seat) => {
                     let (shared, name) = (Arc::clone(&shared), name.clone());
-                    tasks.spawn(async move { connection(shared, stream, &name, seat).await });
+                    tasks.spawn(async move { Box::pin(connection(shared, stream, &name, seat)).await });
                 }
                 None => dropped.count(peer, &name),
             },

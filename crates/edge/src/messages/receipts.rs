@@ -126,6 +126,17 @@ impl Receipts {
                 let known = self.open.remove(&outcome.delivery);
                 self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
             }
+            Fact::Failed(failed) => {
+                let receipt = OutcomeReceipt {
+                    delivery: failed.delivery,
+                    status: None,
+                    reason: Some(failed.reason.clone()),
+                    sha256: UNKNOWN_HASH,
+                    at: failed.at,
+                };
+                let known = self.open.get(&failed.delivery).cloned();
+                self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
+            }
             Fact::Held(held) => {
                 let ours = format!("{}: ", shared.site);
                 let reason = held.by.strip_prefix(&ours).unwrap_or(&held.by).to_owned();

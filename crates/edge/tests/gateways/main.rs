@@ -1,5 +1,7 @@
 //! Whole gateways and a relay in one process, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 mod consent;
 mod introductions;
 mod support;

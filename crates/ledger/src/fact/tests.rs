@@ -149,6 +149,13 @@ fn every_kind_reads_back_as_it_was_written() {
             at,
         }),
         Fact::Arrived(Box::new(arrived())),
+        Fact::ArrivedUnread(ArrivedUnread {
+            delivery,
+            from_site: "clinic-a".parse().unwrap(),
+            length: 5,
+            reason: by.clone(),
+            at,
+        }),
         Fact::DeliveryAttempted(attempted()),
         Fact::OutcomeKnown(outcome()),
         Fact::Failed(Failed {

@@ -1,12 +1,12 @@
-use packhorse_ids::{DeliveryId, Digest, WallTime};
+use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 
 mod properties;
 
 use super::*;
 use crate::fact::{
-    Arrived, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, CustodyReceived, DeliveryAttempted,
-    Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown, RefusedContextUsed, Released,
-    Reopened,
+    Arrived, ArrivedUnread, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, CustodyReceived,
+    DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown,
+    RefusedContextUsed, Released, Reopened,
 };
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
@@ -556,4 +556,65 @@ fn tables_of_another_version_are_made_again_and_a_reader_says_so() {
     ));
     assert_eq!(Projection::open(&path).unwrap().last().unwrap(), 0);
     Projection::open_read_only(&path).unwrap();
+}
+
+#[test]
+fn a_delivery_went_to_its_routes_site_and_to_no_other() {
+    let projection = projected(&[received(1, "1.2.1")]);
+    let InstanceReceived { to_site, .. } = instance(1, "1.2.1");
+    assert_eq!(projection.went_to(id(1), &to_site).unwrap(), Some(true));
+    let mut prefix = to_site.to_string();
+    prefix.pop();
+    for other in [prefix.as_str(), "elsewhere"] {
+        let other = SiteName::try_from(other).unwrap();
+        assert_eq!(projection.went_to(id(1), &other).unwrap(), Some(false), "{other}");
+    }
+    assert_eq!(projection.went_to(id(2), &to_site).unwrap(), None);
+}
+
+#[test]
+fn an_envelope_that_cannot_be_opened_is_on_the_failed_list_with_its_site_and_what_to_do() {
+    let arrived = |number| {
+        Fact::ArrivedUnread(ArrivedUnread {
+            delivery: id(number),
+            from_site: SiteName::try_from("clinic-a").unwrap(),
+            length: 10,
+            reason: "update this edge".to_owned(),
+            at: at(1),
+        })
+    };
+    let projection = projected(&[arrived(1), arrived(2)]);
+    let failed = projection.failed(10).unwrap();
+    assert_eq!(failed.len(), 2);
+    assert_eq!(failed[0].source, "clinic-a");
+    assert_eq!(failed[0].reason.as_deref(), Some("update this edge"));
+    let study = only_study(&projection);
+    assert_eq!((study.account.received, study.account.failed), (2, 2));
+    assert!(study.account.is_exact());
+}
+
+#[test]
+fn what_is_told_again_of_before_an_outcome_does_not_undo_it() {
+    let held = |when| {
+        let by = "st-mary: no consent".to_owned();
+        Fact::Held(Held {
+            delivery: id(1),
+            by,
+            at: at(when),
+        })
+    };
+    let resumed = |when| {
+        let by = "st-mary".to_owned();
+        Fact::Reopened(Reopened {
+            delivery: id(1),
+            by,
+            at: at(when),
+        })
+    };
+    let first = [received(1, "1.2.1"), held(10), resumed(20), outcome(1, None, 30)];
+    let projection = projected(&[&first[..], &first[1..]].concat());
+    assert_eq!(delivery(&projection, 1).state, State::Failed);
+    let projection = projected(&[&first[..], &[resumed(40)]].concat());
+    assert_eq!(delivery(&projection, 1).state, State::InFlight);
+    assert_eq!(projected(&first[..2]).held(10).unwrap().len(), 1);
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use packhorse_ids::{DeliveryId, Kind};
-use packhorse_ledger::fact::{Arrived, OutcomeKnown};
+use packhorse_ledger::fact::{Arrived, Failed, OutcomeKnown};
 use packhorse_ledger::{Identity, Projection};
 use packhorse_spool::{Body, Custody, NewEntry, NewState};
 
@@ -152,4 +152,29 @@ async fn an_outcome_is_owed_by_the_entry_when_the_ledger_is_gone() {
     owed.send(&edge.shared).await.unwrap();
     let receipts = receipts(&edge).await.concat();
     assert!(matches!(&receipts[..], [Receipt::Outcome(outcome)] if outcome.status == Some(0xA900)));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_given_up_unsent_has_an_outcome_and_one_that_came_from_a_pacs_here_has_none() {
+    let edge = Edge::new("b", "");
+    let (incoming, _) = spool(&edge, NewState::Ready).await;
+    let outgoing = edge.spool_outgoing("c").await;
+    let failed = |delivery| {
+        fact_bytes(&Fact::Failed(Failed {
+            delivery,
+            reason: "its envelope cannot be opened".to_owned(),
+            at: packhorse_ids::WallTime::from_unix_micros(1),
+        }))
+    };
+    let facts = [incoming, outgoing].into_iter().filter_map(failed).collect();
+    edge.shared
+        .spool
+        .commit(edge.shared.epoch, Vec::new(), facts)
+        .await
+        .unwrap();
+    let mut owed = Receipts::default();
+    owed.keep_up(&edge.shared).await.unwrap();
+    owed.send(&edge.shared).await.unwrap();
+    let receipts = receipts(&edge).await.concat();
+    assert!(matches!(&receipts[..], [Receipt::Outcome(outcome)] if outcome.delivery == incoming));
 }
