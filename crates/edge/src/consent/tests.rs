@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use clap::Parser as _;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_hop::{Place as _, Placement};
 use packhorse_ids::SiteName;
@@ -137,4 +138,36 @@ fn consent_is_written_with_all_comments_kept() {
             .unwrap_err()
             .contains("[[destination]]")
     );
+}
+
+#[tokio::test]
+async fn a_new_consent_is_announced_also_when_nobody_waits_for_it_just_then() {
+    let edge = Edge::new("b", B);
+    give(&edge.shared, &site("clinic-a"), &title("PACS_B")).await.unwrap();
+    let noticed = tokio::time::timeout(Duration::from_secs(5), edge.shared.announce.notified());
+    assert!(noticed.await.is_ok());
+}
+
+#[tokio::test]
+async fn accept_without_a_daemon_takes_the_folders_lock() {
+    let edge = Edge::new("b", B);
+    let dir = edge.folder.path();
+    let accept = async || {
+        let arguments = ["edge-gateway", "accept", "clinic-a", "--for", "PACS_B", "--dir"];
+        let arguments = arguments
+            .into_iter()
+            .map(Into::into)
+            .chain([dir.as_os_str().to_owned()]);
+        crate::run(crate::Cli::try_parse_from(arguments).unwrap()).await
+    };
+    let lock = packhorse_daemon::FolderLock::take(dir).unwrap();
+    let refused = accept().await;
+    assert!(
+        matches!(refused, Err(crate::CommandError::Start(crate::StartError::Lock(_)))),
+        "{refused:?}"
+    );
+    drop(lock);
+    accept().await.unwrap();
+    let accepted = Config::load(dir).unwrap().destinations.remove(0).accept_from;
+    assert_eq!(accepted, [site("clinic-a")]);
 }
