@@ -90,7 +90,7 @@ async fn the_sending_site_is_told_that_its_delivery_is_held_and_that_it_goes_on(
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sites_accepted_at_the_same_time_are_all_accepted() {
     let edge = Edge::new("b", B);
     let names: Vec<_> = (0..16).map(|number| site(&format!("clinic-{number}"))).collect();

@@ -125,33 +125,45 @@ mod tests {
     use super::*;
     use crate::testing::{Edge, site};
 
+    fn begin(shared: &Shared) -> (&Shared, Asked) {
+        let (site, next) = (site("b"), Instant::now());
+        let (last, tries) = (None, 0);
+        let asked = Asked {
+            site,
+            last,
+            tries,
+            next,
+        };
+        (shared, asked)
+    }
+
+    const TO_B: &str = "[[route]]\ncalled_ae_title = \"R\"\nto = \"b/P\"\n";
+
     #[tokio::test(start_paused = true)]
     async fn one_question_waits_for_the_link_however_long_the_link_is_down() {
-        let edge = Edge::new("a", "[[route]]\ncalled_ae_title = \"R\"\nto = \"b/P\"\n");
-        let introducing = tokio::spawn(introduce(Arc::clone(&edge.shared)));
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        let edge = Edge::new("a", TO_B);
+        let (shared, mut asked) = begin(&edge.shared);
+        assert!(asked.is_due(shared));
+        asked.ask(shared).await;
         assert_eq!(edge.sent().await, [(site("b"), Message::Ask)]);
-        edge.shared.stop.cancel();
-        introducing.await.unwrap();
+        tokio::time::advance(ASK_AGAIN_MAX * 10).await;
+        assert!(!asked.is_due(shared), "the first one still waits");
+        shared.outbox.remove(asked.last.unwrap());
+        assert!(asked.is_due(shared));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_site_that_does_not_announce_itself_is_asked_with_growing_pauses() {
-        let edge = Edge::new("a", "[[route]]\ncalled_ae_title = \"R\"\nto = \"b/P\"\n");
-        let mut asked = Asked {
-            site: site("b"),
-            last: None,
-            tries: 0,
-            next: Instant::now(),
-        };
+        let edge = Edge::new("a", TO_B);
+        let (shared, mut asked) = begin(&edge.shared);
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            asked.ask(&edge.shared).await;
-            edge.shared.outbox.remove(asked.last.unwrap());
-            assert!(!asked.is_due(&edge.shared));
+            asked.ask(shared).await;
+            shared.outbox.remove(asked.last.unwrap());
+            assert!(!asked.is_due(shared));
             pauses.push(asked.next - Instant::now());
             tokio::time::advance(pauses[pauses.len() - 1]).await;
-            assert!(asked.is_due(&edge.shared));
+            assert!(asked.is_due(shared));
         }
         assert!(pauses[0] <= ASK_AGAIN && pauses[9] >= ASK_AGAIN_MAX / 2, "{pauses:?}");
         assert!(pauses.iter().all(|pause| *pause <= ASK_AGAIN_MAX), "{pauses:?}");
