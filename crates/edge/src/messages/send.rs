@@ -33,16 +33,22 @@ impl Outbox {
         self.lock().remove(&message);
     }
 
-    pub(crate) fn has(&self, message: DeliveryId) -> bool {
-        self.lock().contains(&message)
-    }
-
     pub(crate) fn len(&self) -> u64 {
         u64::try_from(self.lock().len()).unwrap_or(u64::MAX)
     }
 }
 
 impl Shared {
+    /// Whether a message waits for the link no more.
+    pub(crate) async fn has_gone(&self, message: DeliveryId) -> bool {
+        // The spool is right, whatever was heard of it.
+        let is_gone = matches!(self.spool.entry(message).await, Ok(None));
+        if is_gone {
+            self.outbox.remove(message);
+        }
+        is_gone
+    }
+
     /// Finds the messages that an earlier run has left for the link. Those that were given up are of no use any more.
     pub(crate) async fn find_messages(&self) -> Result<(), StoreError> {
         let mut cursor = 0;

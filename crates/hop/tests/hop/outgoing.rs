@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::{LINK, Side, carry, is_later, made, now, part, queue, refusal};
-use packhorse_ids::Priority;
+use packhorse_ids::{Kind, Priority};
 use packhorse_spool::{EntryState, Index as _, Settlement};
 use packhorse_transport::{Custodian as _, OfferAnswer};
 
@@ -34,6 +34,19 @@ async fn what_the_peer_refuses_has_failed_and_the_place_says_so() {
     a.hop.refused(routing.delivery, refusal("unknown site")).await;
     let entry = a.entry(&routing).await.unwrap();
     assert_eq!((entry.state, entry.note.as_str()), (EntryState::Failed, "unknown site"));
+    assert_eq!(a.facts().await, ["unknown site"]);
+}
+
+#[tokio::test]
+async fn a_message_that_the_peer_refuses_is_gone_and_the_place_hears_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = Side::open(folder.path());
+    let (mut routing, bytes) = made(1, 100);
+    routing.kind = Kind::Message;
+    a.send(&routing, &bytes).await;
+    a.hop.next_offers(10).await;
+    a.hop.refused(routing.delivery, refusal("unknown site")).await;
+    assert_eq!(a.entry(&routing).await, None);
     assert_eq!(a.facts().await, ["unknown site"]);
 }
 

@@ -94,7 +94,7 @@ impl Disk for Filling {
         RealDisk.sync(file)
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+    fn sync_folder(&self, folder: &File) -> io::Result<()> {
         RealDisk.sync_folder(folder)
     }
 
