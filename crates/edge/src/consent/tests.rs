@@ -160,6 +160,7 @@ async fn accept_without_a_daemon_takes_the_folders_lock() {
             .chain([dir.as_os_str().to_owned()]);
         crate::run(crate::Cli::try_parse_from(arguments).unwrap()).await
     };
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let lock = packhorse_daemon::FolderLock::take(dir).unwrap();
     let refused = accept().await;
     assert!(
