@@ -52,26 +52,33 @@ fn lines(problems: &[ConfigProblem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
-/// Reads the file at `path`.
+/// Reads the file at `path`, and makes a configuration of what it says with `check`.
 ///
 /// # Errors
-/// [`ConfigError`] with all unknown keys and the first value that does not fit.
-pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+/// [`ConfigError`] with everything that [`parse`] finds.
+pub fn load<T: DeserializeOwned, C>(
+    path: &Path,
+    check: impl FnOnce(&T) -> Result<C, Vec<ConfigProblem>>,
+) -> Result<C, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         path: path.into(),
         error,
     })?;
-    parse(&text).map_err(|problems| ConfigError::Wrong {
+    parse(&text, check).map_err(|problems| ConfigError::Wrong {
         path: path.into(),
         problems,
     })
 }
 
-/// Reads configuration text.
+/// Reads configuration text, and makes a configuration of what it says with `check`.
 ///
 /// # Errors
-/// Everything that is wrong with it: one syntax error, or all unknown keys and the first value that does not fit.
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Vec<ConfigProblem>> {
+/// Everything that is wrong with it: one syntax error; or all unknown keys, with everything that `check` finds. A value of the
+/// wrong type keeps `check` from being asked: then it is all unknown keys and that value.
+pub fn parse<T: DeserializeOwned, C>(
+    text: &str,
+    check: impl FnOnce(&T) -> Result<C, Vec<ConfigProblem>>,
+) -> Result<C, Vec<ConfigProblem>> {
     let single = |path: String, problem: String| ConfigProblem { path, problem };
     let deserializer = match toml::Deserializer::parse(text) {
         Ok(deserializer) => deserializer,
@@ -84,8 +91,14 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Vec<ConfigProblem>> {
         problems.push(single(from_one(&path.to_string()), "there is no such key".to_owned()));
     });
     match value {
-        Ok(value) if problems.is_empty() => Ok(value),
-        Ok(_) => Err(problems),
+        Ok(value) => match check(&value) {
+            Ok(checked) if problems.is_empty() => Ok(checked),
+            Ok(_) => Err(problems),
+            Err(more) => {
+                problems.extend(more);
+                Err(problems)
+            }
+        },
         Err(error) => {
             let error: toml::de::Error = error;
             problems.push(single(from_one(&track.path().to_string()), error.message().to_owned()));
@@ -128,7 +141,8 @@ mod tests {
     }
 
     fn wrong(text: &str) -> Vec<String> {
-        parse::<File>(text)
+        let check = |_: &File| Err::<(), _>(vec![]);
+        parse(text, check)
             .unwrap_err()
             .iter()
             .map(ToString::to_string)
@@ -153,6 +167,18 @@ mod tests {
         let problems = wrong("[[destination]]\nwait = \"1 s\"\nnope = 1\n[[destination]]\nwait = 30\n");
         assert_eq!(problems.len(), 2);
         assert!(problems[1].starts_with("destination[2].wait: "), "{}", problems[1]);
+    }
+
+    #[test]
+    fn unknown_keys_and_what_the_check_finds_are_told_together() {
+        let found = || ConfigProblem {
+            path: "destination[1].wait".to_owned(),
+            problem: "too short".to_owned(),
+        };
+        let check = |_: &File| Err::<(), _>(vec![found()]);
+        let problems = parse("colour = 1\n[[destination]]\nwait = \"1s\"\n", check).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert_eq!(problems.last(), Some(&found()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod args;
 pub(crate) mod print;
 mod send;
+mod sheet;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
 pub use args::{Cli, Command, Output, Send, Studies};
-pub(crate) use print::sheet;
+pub(crate) use sheet::sheet;
 
 use crate::admin::Door;
 use crate::config;

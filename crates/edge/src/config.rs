@@ -173,9 +173,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, each with its path.
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
-        let path = folder.join(FILE_NAME);
-        let raw: RawConfig = load(&path)?;
-        Self::check(&raw).map_err(|problems| ConfigError::Wrong { path, problems })
+        load(&folder.join(FILE_NAME), Self::check)
     }
 
     /// Checks a configuration.

@@ -45,12 +45,14 @@ pub enum DirectoryError {
 
 /// One destination that a site publishes, as seen from here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Published {
     /// AE title of the PACS behind that site.
     pub ae_title: String,
     /// Whether that site agrees to receive from ours (`accept_from`).
     pub accepts: bool,
+    /// The title that this PACS will be called by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calling_ae_title: Option<String>,
 }
 
 /// What one site has announced.

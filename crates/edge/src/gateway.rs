@@ -119,6 +119,7 @@ pub(crate) async fn open(folder: &Path) -> Result<(Arc<Shared>, SiteIdentity, Fo
         clock,
         directory: Directory::open(folder)?,
         signing: SigningKey::open_or_create(&identity_folder)?,
+        relay: identity.relay().to_vec(),
         projection: Projection::open(&folder.join("ledger.sqlite"))?,
         names,
     });
@@ -143,6 +144,8 @@ impl Gateway {
                 bound.map_err(|error| StartError::Listen { name, address, error })?,
             ));
         }
+        let bound = |(name, listener): &(String, TcpListener)| Some((name.clone(), listener.local_addr().ok()?));
+        shared.bound.get_or_init(|| listeners.iter().filter_map(bound).collect());
         let door = admin::bind(folder).map_err(StartError::Admin)?;
         let identity = Arc::new(Mutex::new(identity));
         Ok(Self {

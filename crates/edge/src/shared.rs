@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: Directory,
     pub(crate) signing: SigningKey,
+    /// The relay's addresses, `host:port`, as the token named them.
+    pub(crate) relay: Vec<String>,
+    /// Where each listener listens, once it does.
+    pub(crate) bound: OnceLock<Vec<(String, SocketAddr)>>,
     projection: Arc<Mutex<Projection>>,
     pub(crate) link: watch::Sender<LinkStatus>,
     pub(crate) health: Mutex<HashMap<AeTitle, Health>>,
@@ -101,6 +105,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: Directory,
     pub(crate) signing: SigningKey,
+    pub(crate) relay: Vec<String>,
     pub(crate) projection: Projection,
     pub(crate) names: Arc<Names>,
 }
@@ -122,6 +127,8 @@ impl Shared {
             clock: parts.clock,
             directory: parts.directory,
             signing: parts.signing,
+            relay: parts.relay,
+            bound: OnceLock::new(),
             projection: Arc::new(Mutex::new(parts.projection)),
             link: watch::Sender::new(LinkStatus::Connecting { since: started }),
             health: Mutex::default(),

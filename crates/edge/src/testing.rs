@@ -172,6 +172,7 @@ fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>, names: impl FnOnce(Vec<S
         clock,
         directory: Directory::open(folder).unwrap(),
         signing: SigningKey::open_or_create(folder).unwrap(),
+        relay: vec!["relay.example:443".to_owned()],
         projection: Projection::open(&folder.join("ledger.sqlite")).unwrap(),
         names,
     }))
@@ -280,6 +281,7 @@ impl Far {
             destinations: vec![Published {
                 ae_title: "PACS".to_owned(),
                 accepts: true,
+                calling_ae_title: None,
             }],
         }
     }

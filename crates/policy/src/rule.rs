@@ -167,6 +167,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it has a say on this route.
+    #[must_use]
+    pub fn is_for_route(&self, called: &AeTitle) -> bool {
+        self.routes.is_empty() || self.routes.contains(called)
+    }
+
     pub(crate) fn read(raw: &RawRule, number: usize, path: &str, errors: &mut Errors) -> Option<Self> {
         let outcome = match raw.outcome.as_str() {
             "accept" => Some(Outcome::Accept),

@@ -49,17 +49,19 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
-        let path = folder.join(FILE_NAME);
-        let raw: RawConfig = load(&path)?;
+        load(&folder.join(FILE_NAME), Self::check)
+    }
+
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(raw: &RawConfig) -> Result<Self, Vec<ConfigProblem>> {
         let wrong = |problem: String| {
-            let problems = vec![ConfigProblem {
+            vec![ConfigProblem {
                 path: "name".to_owned(),
                 problem,
-            }];
-            ConfigError::Wrong {
-                path: path.clone(),
-                problems,
-            }
+            }]
         };
         let (host, port) = split_name(&raw.name).map_err(wrong)?;
         Ok(Self {
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_template_is_a_configuration() {
-        let raw: RawConfig = packhorse_daemon::config::parse(&template("relay.example")).unwrap();
-        assert_eq!((raw.name.as_str(), raw.quic), ("relay.example", default_quic()));
+        let config = packhorse_daemon::config::parse(&template("relay.example"), Config::check).unwrap();
+        assert_eq!((config.host.as_str(), config.quic), ("relay.example", default_quic()));
     }
 }

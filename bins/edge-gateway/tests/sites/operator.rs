@@ -208,6 +208,8 @@ fn a_sheet_has_what_each_team_must_enter() {
     let sites = Sites::start(NO_TARGET, &Setup::default());
     let sheet = sites.said(Host::A, &["sheet", ROUTE]);
     for word in [
+        "PACKHORSE",
+        "refused at negotiation",
         ROUTE,
         "PACS_B at st-mary",
         &sites.dicom().to_string(),

@@ -1,9 +1,7 @@
 //! Answers as people read them.
 
-use packhorse_policy::Route;
 use serde_json::Value;
 
-use crate::shared::Shared;
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -192,54 +190,4 @@ pub(super) fn not_retried(answer: &Value) -> Option<String> {
     let line = |not: &Value| format!("{}: {}", text(not, "delivery"), text(not, "why"));
     let lines: Vec<_> = rows(answer, "not").map(line).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
-}
-
-/// What the two PACS teams and the firewall team have to enter for a route.
-pub(crate) fn sheet(shared: &Shared, route: &Route) -> String {
-    let listeners: Vec<_> = shared
-        .config
-        .listeners
-        .iter()
-        .filter(|listener| route.listener.as_deref().is_none_or(|bound| bound == listener.name))
-        .map(|listener| listener.address.to_string())
-        .collect();
-    let refused: Vec<_> = shared
-        .config
-        .engine
-        .rules()
-        .iter()
-        .filter(|rule| rule.outcome != packhorse_policy::Outcome::Accept)
-        .map(|rule| format!("  {}: {:?}", rule.name, rule.outcome))
-        .collect();
-    format!(
-        "ROUTE {called}: from {site} to {to_ae} at {to_site}\n\
-         \n\
-         For the PACS team at {site} (the sender)\n\
-         Called AE title       {called}\n\
-         Address               {address}\n\
-         Protocol              DICOM C-STORE and C-ECHO, TCP\n\
-         SOP classes           all storage classes of the standard, retired ones too; refused:\n{refused}\n\
-         Transfer syntaxes     any; data sets arrive byte for byte\n\
-         Time-outs             60 s or more for the answer to a C-STORE\n\
-         Storage commitment    off: this version does not give it\n\
-         A refused class       most senders abort the association at the first object of it; DCMTK goes on with -nh,\n\
-         \x20                     Orthanc with Permissive\n\
-         \n\
-         For the PACS team at {to_site} (the receiver)\n\
-         Its AE title          {to_ae}, as published there\n\
-         Calling AE title      calling_ae_title of [[destination]] {to_ae} in edge.toml there\n\
-         Identifiers           arrive as they were: keep Patient ID domains of {site} apart\n\
-         Duplicates            an instance may come again when its answer was lost\n\
-         \n\
-         For the firewall team at both sites\n\
-         Outbound              UDP to the relay, {relay}\n\
-         Inbound               nothing\n",
-        called = route.called_ae_title,
-        site = shared.site,
-        to_ae = route.to_ae_title,
-        to_site = route.to_site,
-        address = listeners.join(", "),
-        refused = refused.join("\n"),
-        relay = shared.config.relay.as_deref().unwrap_or("as in the join token"),
-    )
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn check(text: &str) -> Result<Config, Vec<ConfigProblem>> {
-    Config::check(&packhorse_daemon::config::parse(text)?)
+    packhorse_daemon::config::parse(text, Config::check)
 }
 
 #[test]

@@ -4,6 +4,7 @@ fn entry(at: i64, accepts: bool, key: &str) -> SiteEntry {
     let destinations = vec![Published {
         ae_title: "PACS_B".to_owned(),
         accepts,
+        calling_ae_title: None,
     }];
     SiteEntry {
         announced_at: at,

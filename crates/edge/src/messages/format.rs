@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"v":1,"kind":"ask"}
-//! {"v":1,"kind":"announce","at":1795525500123456,"signing_key":"MFkw…","destinations":[{"ae_title":"PACS_B","accepts":true}]}
+//! {"v":1,"kind":"announce","at":1795525500123456,"signing_key":"MFkw…","destinations":[{"ae_title":"PACS_B","accepts":true,"calling_ae_title":"PACKHORSE"}]}
 //! {"v":1,"kind":"receipts","batch":{…},"signature":"MEUC…"}
 //! ```
 //! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
