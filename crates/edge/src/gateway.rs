@@ -145,7 +145,9 @@ impl Gateway {
             ));
         }
         let bound = |(name, listener): &(String, TcpListener)| Some((name.clone(), listener.local_addr().ok()?));
-        shared.bound.get_or_init(|| listeners.iter().filter_map(bound).collect());
+        shared
+            .bound
+            .get_or_init(|| listeners.iter().filter_map(bound).collect());
         let door = admin::bind(folder).map_err(StartError::Admin)?;
         let identity = Arc::new(Mutex::new(identity));
         Ok(Self {

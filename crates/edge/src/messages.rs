@@ -16,7 +16,6 @@ use packhorse_spool::{Body, Entry, Payloads as _, Spool, StoreError};
 pub(crate) use format::Message;
 pub(crate) use introduce::{UnknownSites, introduce};
 pub(crate) use receive::receive;
-pub(crate) use send::Outbox;
 
 use crate::shared::Shared;
 

@@ -214,7 +214,6 @@ impl Place for EdgePlace {
 
     fn acked(&self, entry: &Entry, _at: WallTime) -> Vec<Bytes> {
         if entry.routing.kind == Kind::Message {
-            self.shared.outbox.remove(entry.routing.delivery);
             self.shared.unknown_sites.forget(&entry.routing.destination);
         }
         Vec::new()
@@ -222,7 +221,6 @@ impl Place for EdgePlace {
 
     fn refused(&self, entry: &Entry, why: &Refusal) -> Vec<Bytes> {
         if entry.routing.kind == Kind::Message {
-            self.shared.outbox.remove(entry.routing.delivery);
             if why.code == REFUSED_UNKNOWN_SITE {
                 self.shared
                     .unknown_sites

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
-use crate::messages::{Outbox, UnknownSites};
+use crate::messages::UnknownSites;
 use crate::names::Names;
 
 /// Connections beyond the limits that are told so at a time: each may take its time to listen. More are dropped at once.
@@ -53,8 +53,6 @@ pub(crate) struct Shared {
     pub(crate) names: Arc<Names>,
     /// Places for connections that are told that there is no place.
     pub(crate) waiting_room: Arc<Semaphore>,
-    /// Messages that wait for the link.
-    pub(crate) outbox: Outbox,
     /// Sites that the relay does not know.
     pub(crate) unknown_sites: UnknownSites,
     /// Held while consent is given: one at a time.
@@ -135,7 +133,6 @@ impl Shared {
             associations: Mutex::default(),
             names: parts.names,
             waiting_room: Arc::new(Semaphore::new(REJECTED_MAX)),
-            outbox: Outbox::default(),
             unknown_sites: UnknownSites::default(),
             consenting: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{DeliveryId, Epoch, PayloadId, Routing, SegmentSet, Sequence, WallTime};
+use packhorse_ids::{DeliveryId, Epoch, Kind, PayloadId, Routing, SegmentSet, Sequence, WallTime};
 use tokio::sync::watch;
 
 use crate::embedded::{Hold, Pin};
@@ -242,11 +242,13 @@ pub enum Seen {
     Gone(WallTime),
 }
 
-/// How many entries of a queue are in a state.
+/// How many entries of one kind in a queue are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueCount {
     /// The queue.
     pub queue: QueueName,
+    /// Their kind.
+    pub kind: Kind,
     /// The state.
     pub state: EntryState,
     /// Entries.

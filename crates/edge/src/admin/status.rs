@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use packhorse_daemon::admin::AdminError;
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_ids::SiteName;
+use packhorse_ids::{Kind, SiteName};
 use packhorse_spool::{EntryState, Index as _, QueueCount};
 use packhorse_transport::LinkStatus;
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::Door;
 use crate::config::Destination;
 use crate::place::{STRAY_HELP, STRAY_QUEUE};
-use crate::shared::{Health, LINK_QUEUE, MESSAGES_QUEUE, Shared, queue_to, title_of};
+use crate::shared::{Health, LINK_QUEUE, Shared, queue_to, title_of};
 
 /// On their way.
 const UNDER_WAY: [EntryState; 2] = [EntryState::Ready, EntryState::Acked];
@@ -24,7 +23,9 @@ struct Counts(Vec<QueueCount>);
 impl Counts {
     /// Of what is a delivery: messages are not counted, nor is what is stray, which is told apart.
     fn of(shared: &Shared) -> Self {
-        Self(shared.spool.counts())
+        let mut counts = shared.spool.counts();
+        counts.retain(|count| count.kind == Kind::Delivery);
+        Self(counts)
     }
 
     fn sum(&self, queue: &str, states: &[EntryState]) -> u64 {
@@ -35,10 +36,7 @@ impl Counts {
     }
 
     fn total(&self, states: &[EntryState]) -> u64 {
-        let some = self
-            .0
-            .iter()
-            .filter(|count| !matches!(count.queue.as_str(), MESSAGES_QUEUE | STRAY_QUEUE));
+        let some = self.0.iter().filter(|count| count.queue.as_str() != STRAY_QUEUE);
         some.filter(|count| states.contains(&count.state))
             .map(|count| count.entries)
             .sum()
@@ -67,14 +65,9 @@ pub(crate) fn unclaimed(shared: &Shared) -> Vec<String> {
 }
 
 impl Door {
-    pub(super) async fn status(&self) -> Result<Value, AdminError> {
+    pub(super) fn status(&self) -> Value {
         let shared = &self.shared;
-        if !self.is_daemon {
-            let found = shared.find_messages().await;
-            found.map_err(|error| AdminError::failed(&error))?;
-        }
         let counts = Counts::of(shared);
-        let messages = shared.outbox.len();
         let destinations: Vec<Value> = shared
             .destinations()
             .iter()
@@ -93,9 +86,9 @@ impl Door {
             "site": shared.site.as_str(),
             "build": crate::gateway::BUILD,
             "daemon": self.is_daemon,
-            "to_relay": counts.sum(LINK_QUEUE, &[EntryState::Ready]).saturating_sub(messages),
+            "to_relay": counts.sum(LINK_QUEUE, &[EntryState::Ready]),
             "awaiting_custody": counts.sum(LINK_QUEUE, &[EntryState::Acked]),
-            "in_flight": counts.total(&UNDER_WAY).saturating_sub(messages),
+            "in_flight": counts.total(&UNDER_WAY),
             "held": counts.total(&[EntryState::Held]),
             "failed": counts.total(&[EntryState::Failed]),
             "stray": stray,
@@ -114,7 +107,7 @@ impl Door {
         } else {
             status = merged(status, json!({ "dir": shared.folder }));
         }
-        Ok(status)
+        status
     }
 
     fn destination(&self, destination: &Destination, counts: &Counts) -> Value {

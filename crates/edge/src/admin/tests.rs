@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use packhorse_hop::Place as _;
-use packhorse_spool::{NewEntry, Settlement};
+use packhorse_spool::NewEntry;
 
 use super::*;
 use crate::messages::Message;
@@ -124,24 +124,4 @@ async fn messages_are_no_deliveries_in_status() {
             "{status}"
         );
     }
-}
-
-#[tokio::test]
-async fn messages_that_an_earlier_version_gave_up_are_discarded() {
-    let edge = Edge::new("a", "");
-    let message = edge
-        .shared
-        .send_message(&site("b"), &Message::Ask)
-        .await
-        .unwrap()
-        .unwrap();
-    let failed = Settlement::Failed { note: String::new() };
-    let epoch = edge.shared.epoch;
-    edge.shared
-        .spool
-        .settle(epoch, vec![(message, failed)], Vec::new())
-        .await
-        .unwrap();
-    edge.shared.find_messages().await.unwrap();
-    assert!(edge.shared.spool.entry(message).await.unwrap().is_none());
 }

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }

@@ -83,9 +83,6 @@ fn is_unknown(shared: &Shared, site: &SiteName) -> bool {
 /// Asks sites that our routes lead to, once and as long as they have not announced themselves, and announces us to those
 /// who asked, at the start and whenever something has changed.
 pub(crate) async fn introduce(shared: Arc<Shared>) {
-    if let Err(error) = shared.find_messages().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be read now");
-    }
     let mut sites: Vec<_> = shared
         .config
         .engine

@@ -1,77 +1,22 @@
 //! Messages on their way out.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use bytes::Bytes;
 use packhorse_daemon::exit::chain;
 use packhorse_envelope::{AssociatedData, seal};
 use packhorse_ids::{DeliveryId, Kind, Priority, Routing, Sequence, SiteName};
-use packhorse_spool::{Body, Custody, EntryState, Filter, Index as _, NewEntry, NewState, Settlement, StoreError};
+use packhorse_spool::{Body, Custody, EntryState, Index as _, NewEntry, NewState, StoreError};
 
 use super::Message;
 use crate::config::Destination;
 use crate::shared::{LINK_QUEUE, Shared, draw, queue};
 
-/// Entries read at a time.
-const PAGE: usize = 256;
-
-/// The messages among what waits for the link: they are no deliveries, and not counted as such.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox(Mutex<HashSet<DeliveryId>>);
-
-impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn add(&self, messages: impl IntoIterator<Item = DeliveryId>) {
-        self.lock().extend(messages);
-    }
-
-    pub(crate) fn remove(&self, message: DeliveryId) {
-        self.lock().remove(&message);
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        u64::try_from(self.lock().len()).unwrap_or(u64::MAX)
-    }
-}
-
 impl Shared {
-    /// Whether a message waits for the link no more.
+    /// Whether a message waits for the link no more. One that was given up counts as gone.
     pub(crate) async fn has_gone(&self, message: DeliveryId) -> bool {
-        // The spool is right, whatever was heard of it.
-        let is_gone = matches!(self.spool.entry(message).await, Ok(None));
-        if is_gone {
-            self.outbox.remove(message);
-        }
-        is_gone
-    }
-
-    /// Finds the messages that an earlier run has left for the link. Those that were given up are of no use any more.
-    pub(crate) async fn find_messages(&self) -> Result<(), StoreError> {
-        let mut cursor = 0;
-        loop {
-            let filter = Filter {
-                queue: Some(queue(LINK_QUEUE)),
-                state: None,
-            };
-            let page = self.spool.page(cursor, filter, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            cursor = *last;
-            let messages = page.iter().map(|(_, entry)| entry);
-            let (failed, waiting): (Vec<_>, Vec<_>) = messages
-                .filter(|entry| entry.routing.kind == Kind::Message)
-                .partition(|entry| entry.state == EntryState::Failed);
-            self.outbox.add(waiting.iter().map(|entry| entry.routing.delivery));
-            let discarded = failed
-                .iter()
-                .map(|entry| (entry.routing.delivery, Settlement::Discarded));
-            let discarded: Vec<_> = discarded.collect();
-            if !discarded.is_empty() {
-                self.spool.settle(self.epoch, discarded, Vec::new()).await?;
-            }
+        match self.spool.entry(message).await {
+            Ok(Some(entry)) => entry.state == EntryState::Failed,
+            Ok(None) => true,
+            Err(_) => false,
         }
     }
 
@@ -120,12 +65,7 @@ impl Shared {
             custody: Custody::UntilAcked,
             state: NewState::Ready,
         };
-        // Before it can be acknowledged.
-        self.outbox.add([delivery]);
-        if let Err(error) = self.spool.commit(self.epoch, vec![entry], Vec::new()).await {
-            self.outbox.remove(delivery);
-            return Err(error);
-        }
+        self.spool.commit(self.epoch, vec![entry], Vec::new()).await?;
         Ok(Some(delivery))
     }
 

@@ -188,8 +188,8 @@ impl Committer {
         effects.freed.into_iter().for_each(|place| self.shared.free(place));
         self.shared.stats.entries.fetch_add(effects.entries, Ordering::Relaxed);
         let mut counts = self.shared.counts();
-        for (queue, state, entries, length) in effects.counts {
-            let count = counts.entry((queue, state)).or_default();
+        for (counted, entries, length) in effects.counts {
+            let count = counts.entry(counted).or_default();
             count.0 = count.0.saturating_add_signed(entries);
             count.1 = count.1.saturating_add_signed(length);
         }

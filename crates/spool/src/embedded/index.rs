@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::claim::{self, Asked};
 use super::rows;
-use super::shared::ask;
+use super::shared::{Counted, ask};
 use super::spool::Spool;
 use super::work::Work;
 use crate::error::StoreError;
@@ -127,14 +127,15 @@ impl Index for Spool {
     fn counts(&self) -> Vec<QueueCount> {
         let counts = self.shared.counts();
         let some = counts.iter().filter(|(_, (entries, _))| *entries > 0);
-        let count = |((queue, state), (entries, bytes)): (&(QueueName, EntryState), &(u64, u64))| QueueCount {
+        let count = |((queue, kind, state), (entries, bytes)): (&Counted, &(u64, u64))| QueueCount {
             queue: queue.clone(),
+            kind: *kind,
             state: *state,
             entries: *entries,
             bytes: *bytes,
         };
         let mut all: Vec<_> = some.map(count).collect();
-        all.sort_by(|a, b| (&a.queue, a.state).cmp(&(&b.queue, b.state)));
+        all.sort_by(|a, b| (&a.queue, a.kind, a.state).cmp(&(&b.queue, b.kind, b.state)));
         all
     }
 

@@ -5,6 +5,7 @@ use packhorse_ids::{DeliveryId, Digest, Kind, PayloadId, Priority, Routing, Sequ
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::shared::Counted;
 use crate::store::{Body, Custody, Entry, EntryState, Locator, NewEntry, NewState, QueueName};
 
 /// The columns that [`entry`] reads, in its order.
@@ -85,6 +86,7 @@ pub(super) fn nth(connection: &Connection, number: u64) -> rusqlite::Result<Opti
 #[derive(Debug)]
 pub(super) struct Brief {
     pub(super) queue: QueueName,
+    pub(super) kind: Kind,
     pub(super) state: EntryState,
     pub(super) custody: Custody,
     pub(super) sequence: Sequence,
@@ -92,13 +94,21 @@ pub(super) struct Brief {
     pub(super) locator: Option<Locator>,
 }
 
+impl Brief {
+    /// What it is counted as in this state.
+    pub(super) fn counted(&self, state: EntryState) -> Counted {
+        (self.queue.clone(), self.kind, state)
+    }
+}
+
 pub(super) fn brief(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Option<Brief>> {
-    let sql = "SELECT queue, state, custody, length, locator, sequence FROM entry WHERE delivery = ?";
+    let sql = "SELECT queue, state, custody, length, locator, sequence, kind FROM entry WHERE delivery = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
         let code: u8 = row.get(1)?;
         Ok(Brief {
             queue: QueueName::try_from(row.get_ref(0)?.as_str()?).map_err(|_| damaged("queue"))?,
+            kind: Kind::from_code(row.get(6)?).ok_or_else(|| damaged("kind"))?,
             state: EntryState::ALL
                 .into_iter()
                 .find(|state| state.code() == code)

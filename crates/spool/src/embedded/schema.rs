@@ -30,7 +30,7 @@ CREATE TABLE entry (
     locator BLOB,
     body BLOB
 ) STRICT;
-CREATE INDEX entry_claim ON entry (queue, state, priority, due, n, length);
+CREATE INDEX entry_claim ON entry (queue, state, priority, due, n, length, kind);
 CREATE INDEX entry_locator ON entry (locator) WHERE locator IS NOT NULL;
 CREATE TABLE seen (delivery BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX seen_at ON seen (at);

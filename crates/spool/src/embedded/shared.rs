@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_ids::{Clock, Epoch, PayloadId};
+use packhorse_ids::{Clock, Epoch, Kind, PayloadId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::leases::Leases;
@@ -20,8 +20,10 @@ use super::work::{Done, Op, Work};
 use crate::error::StoreError;
 use crate::store::{EntryState, QueueName};
 
-/// Entries and bytes of each queue and state.
-pub(super) type Counts = HashMap<(QueueName, EntryState), (u64, u64)>;
+/// What is counted together.
+pub(super) type Counted = (QueueName, Kind, EntryState);
+/// Entries and bytes.
+pub(super) type Counts = HashMap<Counted, (u64, u64)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {

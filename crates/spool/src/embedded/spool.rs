@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use packhorse_ids::{Clock, Epoch};
+use packhorse_ids::{Clock, Epoch, Kind};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
@@ -227,14 +227,16 @@ fn used(connection: &Connection) -> rusqlite::Result<Vec<Place>> {
 }
 
 fn count(connection: &Connection) -> rusqlite::Result<Counts> {
-    let sql = "SELECT queue, state, count(*), sum(length) FROM entry GROUP BY queue, state";
+    let sql = "SELECT queue, kind, state, count(*), sum(length) FROM entry GROUP BY queue, kind, state";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
-        let (queue, code): (String, u8) = (row.get(0)?, row.get(1)?);
-        let (entries, bytes): (i64, i64) = (row.get(2)?, row.get(3)?);
+        let (queue, kind, code): (String, u8, u8) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (entries, bytes): (i64, i64) = (row.get(3)?, row.get(4)?);
+        let queue = QueueName::try_from(queue.as_str()).ok();
         let state = EntryState::ALL.into_iter().find(|state| state.code() == code);
-        let key = QueueName::try_from(queue.as_str()).ok().zip(state);
-        Ok(key.map(|key| (key, (entries.cast_unsigned(), bytes.cast_unsigned()))))
+        let counted = queue.zip(Kind::from_code(kind)).zip(state);
+        let counts = (entries.cast_unsigned(), bytes.cast_unsigned());
+        Ok(counted.map(|((queue, kind), state)| ((queue, kind, state), counts)))
     })?;
     rows.filter_map(Result::transpose).collect()
 }

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::hold::Hold;
 use super::place::Place;
 use super::rows;
-use super::shared::Shared;
+use super::shared::{Counted, Shared};
 use crate::error::StoreError;
-use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, NewState, QueueName, Settlement};
+use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, NewState, Settlement};
 
 /// A note is cut here.
 const NOTE_LEN_MAX: usize = 512;
@@ -113,7 +113,7 @@ fn hold_of(body: &Body) -> Option<&Arc<Hold>> {
 /// What a commit changes outside the database, once it is durable.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    pub(super) counts: Vec<(QueueName, EntryState, i64, i64)>,
+    pub(super) counts: Vec<(Counted, i64, i64)>,
     pub(super) freed: Vec<Place>,
     pub(super) unleased: Vec<DeliveryId>,
     /// Space that rows have taken over, or that is in `freed`.
@@ -122,9 +122,8 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    fn count(&mut self, queue: &QueueName, state: EntryState, entries: i64, length: u64) {
-        self.counts
-            .push((queue.clone(), state, entries, entries * length.cast_signed()));
+    fn count(&mut self, counted: Counted, entries: i64, length: u64) {
+        self.counts.push((counted, entries, entries * length.cast_signed()));
     }
 }
 
@@ -223,7 +222,8 @@ impl Batch<'_> {
             NewState::Ready => EntryState::Ready,
             NewState::Held => EntryState::Held,
         };
-        self.effects.count(&entry.queue, state, 1, entry.routing.length);
+        let counted = (entry.queue.clone(), entry.routing.kind, state);
+        self.effects.count(counted, 1, entry.routing.length);
         self.effects.entries += 1;
         Ok(Committed {
             delivery,
@@ -255,8 +255,8 @@ impl Batch<'_> {
         let due = due.unix_micros();
         let row = params![state.code(), due, u8::from(tried), note, delivery.as_bytes()];
         self.db.prepare_cached(sql)?.execute(row)?;
-        self.effects.count(&brief.queue, brief.state, -1, brief.length);
-        self.effects.count(&brief.queue, state, 1, brief.length);
+        self.effects.count(brief.counted(brief.state), -1, brief.length);
+        self.effects.count(brief.counted(state), 1, brief.length);
         Ok(())
     }
 
@@ -271,7 +271,7 @@ impl Batch<'_> {
         self.effects
             .freed
             .extend(brief.locator.as_ref().and_then(Place::from_locator));
-        self.effects.count(&brief.queue, brief.state, -1, brief.length);
+        self.effects.count(brief.counted(brief.state), -1, brief.length);
         Ok(())
     }
 
@@ -285,8 +285,8 @@ impl Batch<'_> {
         let sql = "UPDATE entry SET state = 0, due = 0, attempts = 0 WHERE delivery = ?";
         self.db.prepare_cached(sql)?.execute([delivery.as_bytes()])?;
         self.effects.unleased.push(delivery);
-        self.effects.count(&brief.queue, brief.state, -1, brief.length);
-        self.effects.count(&brief.queue, EntryState::Ready, 1, brief.length);
+        self.effects.count(brief.counted(brief.state), -1, brief.length);
+        self.effects.count(brief.counted(EntryState::Ready), 1, brief.length);
         Ok(true)
     }
 
