@@ -213,7 +213,7 @@ fn a_sheet_has_what_each_team_must_enter() {
         ROUTE,
         "PACS_B at st-mary",
         &sites.dicom().to_string(),
-        "Raw Data",
+        "raw data",
         "Outbound",
         "Inbound",
     ] {
