@@ -67,7 +67,7 @@ async fn shake_hands(
     accepted: mpsc::Sender<Incoming>,
     place: OwnedSemaphorePermit,
 ) {
-    let remote = incoming.remote_address();
+    let remote = super::socket::canonical(incoming.remote_address());
     let connection = match tokio::time::timeout(HANDSHAKE_MAX, incoming).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::info!(%remote, %error, "handshake failed"),

@@ -15,6 +15,7 @@ use super::error::CertificateProblem;
 use super::lane::Lane;
 use super::link::Link;
 use super::quic::{QuicLane, wire_bytes};
+use super::socket::canonical;
 
 /// An authenticated connection on which a session can be [run](Self::run). Dropped, it is closed.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ impl LinkHandle {
     /// Where the peer is now.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
-        self.lane.connection.remote_address()
+        canonical(self.lane.connection.remote_address())
     }
 
     /// What the peer calls itself; `None` until its hello came. Printable ASCII, at most 64 bytes.

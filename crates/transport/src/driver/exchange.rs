@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::connection::peer_certificates;
 use super::error::AskError;
+use super::socket::canonical;
 use crate::frame::{TEXT_LEN_MAX, clean};
 
 /// How long either side has for its part.
@@ -85,7 +86,7 @@ impl Exchange {
             request: request.into(),
             exporter,
             peer_certificates: peer_certificates(&connection),
-            remote_address: connection.remote_address(),
+            remote_address: canonical(connection.remote_address()),
             connection,
             answer,
         })

@@ -9,6 +9,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// more.
 const BUFFER: usize = 8 << 20;
 
+/// An address as people know it: on a socket for both families IPv4 peers have IPv6 addresses, `::ffff:192.0.2.1`.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -28,4 +33,16 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_peer_is_shown_as_one() {
+        let shown = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(shown("[::ffff:192.0.2.1]:443"), "192.0.2.1:443");
+        assert_eq!(shown("[2001:db8::1]:443"), "[2001:db8::1]:443");
+    }
 }
