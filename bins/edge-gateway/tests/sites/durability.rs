@@ -132,22 +132,27 @@ fn check(calls: &[Call], is_long: impl Fn(usize) -> bool) -> usize {
     numbers.values().sum()
 }
 
+fn start() -> Option<(Xscp, Sites)> {
+    require(Peer::Strace)?;
+    require(Peer::Pynetdicom)?;
+    let target = Xscp::start(XscpOptions::default()).unwrap();
+    let sites = Sites::start(target.port(), &Setup::default());
+    Some((target, sites))
+}
+
+/// So many of 8 KiB and of 128 KiB, in turn: inline ones and those in slabs.
+fn small_and_long(pairs: u32) -> Vec<Instance> {
+    let (small, long) = (made_series(pairs, 64), made_series(pairs + 1, 256));
+    let in_turn = small.into_iter().zip(long);
+    in_turn.flat_map(|(small, long)| [small, long]).collect()
+}
+
 #[test]
 fn each_success_is_written_after_a_sync_that_began_after_the_last_fragment() {
-    for peer in [Peer::Strace, Peer::Pynetdicom] {
-        let Some(_) = require(peer) else { return };
-    }
-    let target = Xscp::start(XscpOptions::default()).unwrap();
-    let mut sites = Sites::start(target.port(), &Setup::default());
+    let Some((_target, mut sites)) = start() else { return };
     let trace = tempfile::tempdir().unwrap();
     traced(&mut sites, trace.path());
-    // Small ones (8 KiB) and long ones (128 KiB) in turn.
-    let (small, long) = (made_series(25, 64), made_series(26, 256));
-    let series: Vec<Instance> = small
-        .into_iter()
-        .zip(long)
-        .flat_map(|(small, long)| [small, long])
-        .collect();
+    let series = small_and_long(25);
     send_rest(sites.dicom(), "PACS_A", &series, &mut Vec::new()).unwrap();
     sites.stop(Host::A);
     assert_eq!(check(&calls(trace.path()), |number| number % 2 == 1), 50);
@@ -155,11 +160,7 @@ fn each_success_is_written_after_a_sync_that_began_after_the_last_fragment() {
 
 #[test]
 fn sixteen_associations_share_syncs() {
-    for peer in [Peer::Strace, Peer::Pynetdicom] {
-        let Some(_) = require(peer) else { return };
-    }
-    let target = Xscp::start(XscpOptions::default()).unwrap();
-    let mut sites = Sites::start(target.port(), &Setup::default());
+    let Some((_target, mut sites)) = start() else { return };
     let trace = tempfile::tempdir().unwrap();
     traced(&mut sites, trace.path());
     let series = made_series(160, 64);
@@ -196,17 +197,8 @@ fn send_until_failure(to: SocketAddr, series: &[Instance]) -> Vec<Instance> {
 /// strace makes the nth write or sync of each thread fail, SQLite's own too.
 #[test]
 fn what_was_answered_before_a_disk_error_arrives_and_nothing_is_answered_after_it() {
-    for peer in [Peer::Strace, Peer::Pynetdicom] {
-        let Some(_) = require(peer) else { return };
-    }
-    let target = Xscp::start(XscpOptions::default()).unwrap();
-    let mut sites = Sites::start(target.port(), &Setup::default());
-    let (small, long) = (made_series(30, 64), made_series(31, 256));
-    let series: Vec<Instance> = small
-        .into_iter()
-        .zip(long)
-        .flat_map(|(small, long)| [small, long])
-        .collect();
+    let Some((target, mut sites)) = start() else { return };
+    let series = small_and_long(30);
     let mut poisoned = 0;
     for nth in [2, 7, 16, 29, 58] {
         let inject = format!("inject=fsync,fdatasync,pwrite64:error=EIO:when={nth}");

@@ -178,13 +178,19 @@ impl Sites {
         );
     }
 
-    /// Waits until nothing is under way any more, at either edge.
+    /// Waits until nothing is under way any more at either edge, and both ledgers know what became of everything.
     pub(crate) fn wait_until_quiet(&self) {
         self.wait_until("an end of all deliveries", |sites| {
             [Host::A, Host::B]
                 .iter()
-                .all(|host| sites.json(*host, &["status"])["in_flight"] == 0)
+                .all(|host| sites.json(*host, &["status"])["in_flight"] == 0 && sites.is_settled(*host))
         });
+    }
+
+    /// Whether no account has anything in flight. What the far site has in custody is so until its word on the outcome comes.
+    fn is_settled(&self, host: Host) -> bool {
+        let studies = self.json(host, &["studies", "--limit", "1000"]);
+        rows(&studies, "studies").all(|study| study["account"]["in_flight"] == 0)
     }
 
     /// The instances of all accounts at a host, as `study --json` has them.
