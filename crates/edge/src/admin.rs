@@ -191,7 +191,6 @@ impl Door {
         }
         let shared = &self.shared;
         let deliveries = entries.iter().map(|entry| entry.routing.delivery).collect();
-        let reopened = shared.spool.reopen(shared.epoch, deliveries).await?;
         let (by, at) = ("retry".to_owned(), shared.clock.now());
         let fact = |entry: &Entry| {
             let (delivery, by) = (entry.routing.delivery, by.clone());
@@ -203,8 +202,7 @@ impl Door {
             }
         };
         let facts = entries.iter().filter_map(fact).collect();
-        shared.spool.commit(shared.epoch, Vec::new(), facts).await?;
-        Ok(reopened)
+        shared.spool.reopen(shared.epoch, deliveries, facts).await
     }
 
     async fn accept(&self, args: &Value) -> Result<Value, AdminError> {

@@ -127,15 +127,13 @@ async fn go_on(shared: &Shared, entries: Vec<Entry>, by: &str) -> Result<u64, St
         return Ok(0);
     }
     let deliveries: Vec<_> = entries.iter().map(|entry| entry.routing.delivery).collect();
-    let reopened = shared.spool.reopen(shared.epoch, deliveries.clone()).await?;
     let at = shared.clock.now();
     let fact = |delivery| {
         let by = by.to_owned();
         fact_bytes(&Fact::Released(Released { delivery, by, at }))
     };
-    let facts = deliveries.into_iter().filter_map(fact).collect();
-    shared.spool.commit(shared.epoch, Vec::new(), facts).await?;
-    Ok(reopened)
+    let facts = deliveries.iter().copied().filter_map(fact).collect();
+    shared.spool.reopen(shared.epoch, deliveries, facts).await
 }
 
 /// Releases what is held without need, at the start and then now and then, until the edge stops.

@@ -16,7 +16,7 @@ use packhorse_dicom::transfer_syntax;
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use packhorse_ids::{DeliveryId, Digest};
 use packhorse_ledger::fact::{DeliveryAttempted, Fact, Failed, OutcomeKnown};
-use packhorse_spool::{Entry, Index as _, Settlement, backoff, stopping};
+use packhorse_spool::{Entry, Index as _, Settlement, StoreError, backoff, stopping};
 
 use crate::config::Destination;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
@@ -36,6 +36,9 @@ const CONTEXTS_MAX: usize = 128;
 const LOST_MAX: u32 = 3;
 /// An association that was idle for so long may have been closed by the PACS meanwhile.
 const IDLE_FOR: Duration = Duration::from_millis(100);
+
+/// After a disk that was full, before it is tried again.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
 
 type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
 
@@ -111,11 +114,9 @@ impl Deliverer {
     async fn deliver(&mut self, mut entries: Vec<Entry>) {
         entries.sort_by(|a, b| {
             let key = |entry: &Entry| {
-                (
-                    entry.routing.priority,
-                    entry.routing.source.clone(),
-                    entry.routing.sequence,
-                )
+                let routing = &entry.routing;
+                let is_suspect = self.losses.is_suspect(routing.delivery);
+                (is_suspect, routing.priority, routing.source.clone(), routing.sequence)
             };
             key(a).cmp(&key(b))
         });
@@ -203,6 +204,7 @@ impl Deliverer {
             // The envelope is damaged, or the spool cannot be read: nothing of it has passed for the whole.
             Err(AssociationError::Source(error)) => Attempt::Came(Verdict::of_source(&*error)),
             Err(error @ AssociationError::TimedOut { .. }) => {
+                self.losses.suspect(parcel.entry.routing.delivery);
                 Attempt::Came(Verdict::Destination(Trouble::Passing(chain(&error))))
             }
             Err(error) => Attempt::Lost(error),
@@ -367,15 +369,25 @@ impl Deliverer {
         view?.ok()??.sha256.parse().ok()
     }
 
+    /// Writes down what became of a delivery. What is not written down is sent again, so a full disk is waited for.
     async fn commit(&self, delivery: DeliveryId, settlement: Settlement, facts: &[Fact]) {
-        let facts = facts.iter().filter_map(fact_bytes).collect();
-        if let Err(error) = self
-            .shared
-            .spool
-            .settle(self.shared.epoch, vec![(delivery, settlement)], facts)
-            .await
-        {
-            tracing::error!(%delivery, error = chain(&error), "an outcome is not written down; it may be sent again");
+        let facts: Vec<_> = facts.iter().filter_map(fact_bytes).collect();
+        loop {
+            let settlements = vec![(delivery, settlement.clone())];
+            match self
+                .shared
+                .spool
+                .settle(self.shared.epoch, settlements, facts.clone())
+                .await
+            {
+                Ok(()) => return,
+                Err(error) if matches!(error, StoreError::Full { .. }) && !self.shared.stop.is_cancelled() => {
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => {
+                    return tracing::error!(%delivery, error = chain(&error), "an outcome is not written down; it may be sent again");
+                }
+            }
         }
     }
 

@@ -66,7 +66,11 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
                 }
             }
             (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "facts cannot be read now");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "facts cannot be read, or receipts not be sent, now"
+                );
+                shared.changed(&mut wakeups, POLL).await;
             }
         }
         if is_last {

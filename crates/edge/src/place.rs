@@ -27,7 +27,8 @@ use crate::shared::{MESSAGES_QUEUE, Shared, fact_bytes, queue, queue_to};
 const REFUSE_NOT_OURS: u16 = 32;
 /// The relay's refusal of what is for a site that has not joined it.
 const REFUSED_UNKNOWN_SITE: u16 = 17;
-/// Ids are remembered for 30 days; a source never offers one older than 20 days again.
+/// Ids are remembered for 30 days. A source that has had no custody receipt for longer, and whose copy is offered all the
+/// same, is delivered once more.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// What waits here has an envelope that this edge cannot open: somebody must look.
 pub(crate) const STRAY_QUEUE: &str = "stray";
@@ -212,6 +213,10 @@ impl Place for EdgePlace {
         }
     }
 
+    fn is_only_a_stop(&self) -> bool {
+        false
+    }
+
     fn acked(&self, entry: &Entry, _at: WallTime) -> Vec<Bytes> {
         if entry.routing.kind == Kind::Message {
             self.shared.unknown_sites.forget(&entry.routing.destination);
@@ -230,7 +235,7 @@ impl Place for EdgePlace {
         }
         let failed = Failed {
             delivery: entry.routing.delivery,
-            reason: format!("refused on the way: {}", why.text),
+            reason: why.text.clone(),
             at: self.shared.clock.now(),
         };
         fact_bytes(&Fact::Failed(failed)).into_iter().collect()

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_ids::{Clock, DeliveryId, Epoch, Kind, PayloadId, Priority, Routing, SEGMENT_LEN, WallTime, segment_len};
-use packhorse_spool::{NewEntry, QueueName, Seen, Settlement, Store, StoreError, backoff, stopping};
+use packhorse_ids::{
+    Clock, DeliveryId, Epoch, Kind, PayloadId, Priority, Routing, SEGMENT_LEN, WallTime, segment_count, segment_len,
+};
+use packhorse_spool::{Entry, NewEntry, QueueName, Seen, Settlement, Store, StoreError, backoff, stopping};
 use packhorse_transport::{Acked, Custodian, CustodianError, OfferAnswer, Refusal};
 
 use crate::incoming::{Incoming, Whole};
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Reading};
 use crate::place::Place;
 use crate::slots::Slots;
 
@@ -106,6 +108,12 @@ fn given_up(kind: Kind, note: String) -> Settlement {
     }
 }
 
+/// Where a segment is in its payload.
+fn segment_range(length: u64, segment: u32) -> std::ops::Range<u64> {
+    let start = u64::from(segment) * u64::from(SEGMENT_LEN);
+    start..start + segment_len(length, segment).map_or(0, u64::from)
+}
+
 impl Hop {
     /// A hop between `store`, opened with `epoch`, and the links it is given to.
     #[must_use]
@@ -197,26 +205,60 @@ impl Hop {
             return later;
         }
         let tries = entry.attempts.saturating_add(1);
-        let (settlement, facts) = if tries >= READ_TRIES && !is_busy {
-            tracing::error!(%delivery, tries, why, "a delivery cannot be read, and is given up");
-            let note = format!("its bytes cannot be read here: {why}");
-            let refusal = Refusal {
-                code: UNREADABLE,
-                text: note.clone(),
-            };
-            (given_up(entry.routing.kind, note), self.place.refused(&entry, &refusal))
-        } else {
-            tracing::warn!(%delivery, tries, why, "a delivery cannot be read now");
-            // Nobody else tries in step with us: no jitter.
-            let wait = backoff(tries, READ_AGAIN_MIN, READ_AGAIN_MAX, 1.0);
-            let at = self.clock.now().saturating_add(wait);
-            let note = format!("its bytes cannot be read: {why}");
-            (Settlement::Retry { at, note }, Vec::new())
-        };
-        match self.settle(vec![(delivery, settlement)], facts).await {
+        if tries >= READ_TRIES && !is_busy {
+            return self
+                .give_up(&entry, format!("its bytes cannot be read here: {why}"))
+                .await;
+        }
+        tracing::warn!(%delivery, tries, why, "a delivery cannot be read now");
+        // Nobody else tries in step with us: no jitter.
+        let wait = backoff(tries, READ_AGAIN_MIN, READ_AGAIN_MAX, 1.0);
+        let at = self.clock.now().saturating_add(wait);
+        let note = format!("its bytes cannot be read: {why}");
+        match self
+            .settle(vec![(delivery, Settlement::Retry { at, note })], Vec::new())
+            .await
+        {
             Ok(()) => later,
             Err(error) => custodian_error(error),
         }
+    }
+
+    /// A delivery's bytes are of no use: it does not go on from here.
+    async fn give_up(&self, entry: &Entry, note: String) -> CustodianError {
+        let delivery = entry.routing.delivery;
+        tracing::error!(%delivery, why = note, "a delivery is given up here");
+        let refusal = Refusal {
+            code: UNREADABLE,
+            text: note.clone(),
+        };
+        let facts = self.place.refused(entry, &refusal);
+        let settlement = if self.place.is_only_a_stop() {
+            Settlement::Discarded
+        } else {
+            given_up(entry.routing.kind, note.clone())
+        };
+        match self.settle(vec![(delivery, settlement)], facts).await {
+            Ok(()) => CustodianError::Later(note),
+            Err(error) => custodian_error(error),
+        }
+    }
+
+    /// Whether the bytes are still those that were sealed: asked when the peer has put a delivery off, which it also does
+    /// when they are not. One that cannot be read is another matter.
+    async fn is_intact(&self, reading: &Reading) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        for segment in 0..segment_count(reading.length).unwrap_or(0) {
+            match self
+                .store
+                .read(&reading.body, segment_range(reading.length, segment))
+                .await
+            {
+                Ok(bytes) => hasher.update(&bytes),
+                Err(_) => return true,
+            };
+        }
+        hasher.finalize().as_bytes() == reading.blake3.as_bytes()
     }
 
     /// Whether a delivery that is on the link was released or discarded meanwhile.
@@ -270,9 +312,18 @@ impl Custodian for Hop {
             self.outgoing.remove(delivery);
             return Err(later("the delivery was released meanwhile"));
         }
-        let start = u64::from(segment) * u64::from(SEGMENT_LEN);
-        let length = segment_len(reading.length, segment).map_or(0, u64::from);
-        match self.store.read(&reading.body, start..start + length).await {
+        if reading.is_first_repeated
+            && !self.is_intact(&reading).await
+            && let Some(entry) = self.outgoing.remove(delivery)
+        {
+            let note = "its bytes here are not those that were sealed".to_owned();
+            return Err(self.give_up(&entry, note).await);
+        }
+        match self
+            .store
+            .read(&reading.body, segment_range(reading.length, segment))
+            .await
+        {
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(self.unreadable(delivery, error).await),
         }
@@ -343,6 +394,10 @@ impl Custodian for Hop {
         let Some(incoming) = incoming else {
             return Err(CustodianError::Later("the payload was forgotten meanwhile".to_owned()));
         };
+        // Another link may have brought it while this one was ending.
+        if let Some(at) = self.has(routing).await.map_err(custodian_error)? {
+            return Ok(at);
+        }
         let body = match incoming.finish(routing).await.map_err(custodian_error)? {
             Whole::Body(body) => body,
             Whole::WrongDigest => {

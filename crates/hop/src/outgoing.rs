@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use packhorse_ids::{DeliveryId, Priority, Routing, SegmentSet};
+use packhorse_ids::{DeliveryId, Digest, Priority, Routing, SegmentSet};
 use packhorse_spool::{Body, Entry};
 
 use crate::hop::lock;
@@ -26,6 +26,8 @@ struct OnLink {
     entry: Entry,
     /// Segments the link has asked for.
     read: SegmentSet,
+    /// Its bytes were checked when a segment was asked for again.
+    is_checked: bool,
 }
 
 /// A segment that the link asks for.
@@ -33,8 +35,12 @@ pub(crate) struct Reading {
     pub(crate) body: Body,
     /// Of the whole payload.
     pub(crate) length: u64,
+    /// Of the whole payload.
+    pub(crate) blake3: Digest,
     /// It was asked for before: the delivery was put off by the peer, and is offered again.
     pub(crate) is_repeated: bool,
+    /// The first that was.
+    pub(crate) is_first_repeated: bool,
 }
 
 impl Outgoing {
@@ -55,8 +61,12 @@ impl Outgoing {
                 continue;
             }
             let routing = entry.routing.clone();
-            let read = SegmentSet::new();
-            if inner.on_link.insert(routing.delivery, OnLink { entry, read }).is_none() {
+            let on_link = OnLink {
+                entry,
+                read: SegmentSet::new(),
+                is_checked: false,
+            };
+            if inner.on_link.insert(routing.delivery, on_link).is_none() {
                 routings.push(routing);
             }
         }
@@ -71,10 +81,14 @@ impl Outgoing {
         let on_link = inner.on_link.get_mut(&delivery)?;
         let is_repeated = on_link.read.contains(segment);
         on_link.read.insert(segment);
+        let is_first_repeated = is_repeated && !on_link.is_checked;
+        on_link.is_checked |= is_repeated;
         Some(Reading {
             body: on_link.entry.body.clone(),
             length: on_link.entry.routing.length,
+            blake3: on_link.entry.routing.blake3,
             is_repeated,
+            is_first_repeated,
         })
     }
 

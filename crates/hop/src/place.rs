@@ -42,6 +42,10 @@ pub trait Place: Send + Sync + 'static {
     /// A delivery that was here before is offered again: receipts may have been lost.
     async fn repeated(&self, routing: &Routing);
 
+    /// Whether what cannot be read here has a copy at its source, which offers it again once this place has forgotten it: then
+    /// it is dropped here, else it is kept for somebody to look at.
+    fn is_only_a_stop(&self) -> bool;
+
     /// Facts to commit when the peer has acknowledged `entry`.
     fn acked(&self, entry: &Entry, at: WallTime) -> Vec<Bytes>;
 

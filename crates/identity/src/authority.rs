@@ -144,7 +144,7 @@ impl Authority {
     }
 
     /// The secret that the relay's endpoint makes connection ids and stateless resets of: derived from the root's key, so
-    /// that it is the same after a restart and at every relay of this authority.
+    /// that it is the same after a restart. Two relays at a time must not share it: each could end the other's links.
     #[must_use]
     pub fn reset_secret(&self) -> [u8; 32] {
         let key = self.issuer.key().serialize_der();

@@ -134,6 +134,11 @@ impl Place for FromSite {
 
     async fn repeated(&self, _routing: &Routing) {}
 
+    /// Its copy is dropped, and remembered for less time than the edge takes until it offers its own again.
+    fn is_only_a_stop(&self) -> bool {
+        true
+    }
+
     fn acked(&self, _entry: &Entry, _at: WallTime) -> Vec<Bytes> {
         Vec::new()
     }

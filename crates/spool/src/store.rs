@@ -309,8 +309,9 @@ pub trait Index: Send + Sync {
     /// Gives leases back, without a try being counted.
     async fn unclaim(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<(), StoreError>;
 
-    /// Makes held, failed and acknowledged entries ready again, with no tries counted. Gives how many there were.
-    async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<u64, StoreError>;
+    /// Makes held, failed and acknowledged entries ready again, with no tries counted, and records facts, all or nothing. Gives
+    /// how many there were.
+    async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>, facts: Vec<Bytes>) -> Result<u64, StoreError>;
 
     /// What is remembered of these ids, in their order.
     async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<Option<Seen>>, StoreError>;

@@ -1,6 +1,6 @@
 //! Whose fault a lost association is: the instance's that was under way, or the destination's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use packhorse_ids::DeliveryId;
 
@@ -9,6 +9,8 @@ use packhorse_ids::DeliveryId;
 pub(super) struct Losses {
     row: Row,
     counts: HashMap<DeliveryId, u32>,
+    /// Instances that went unanswered; others go before them.
+    suspects: HashSet<DeliveryId>,
 }
 
 /// What associations were lost on, with no answer to any instance since.
@@ -32,6 +34,7 @@ pub(super) enum Blame {
 impl Losses {
     /// An association was lost while `delivery` was under way.
     pub(super) fn lost(&mut self, delivery: DeliveryId) -> Blame {
+        self.suspect(delivery);
         match self.row {
             Row::One(other) if other != delivery => {
                 // What looked like the first one's fault was not.
@@ -49,6 +52,19 @@ impl Losses {
         }
     }
 
+    /// The destination was left alone because of what happened with `delivery`: others go first next time, in case it was
+    /// the instance's fault.
+    pub(super) fn suspect(&mut self, delivery: DeliveryId) {
+        if self.suspects.len() < SUSPECTS_MAX {
+            self.suspects.insert(delivery);
+        }
+    }
+
+    /// Whether others are to go before it.
+    pub(super) fn is_suspect(&self, delivery: DeliveryId) -> bool {
+        self.suspects.contains(&delivery)
+    }
+
     /// The destination answered, whatever it said.
     pub(super) const fn answered(&mut self) {
         self.row = Row::None;
@@ -57,8 +73,12 @@ impl Losses {
     /// Nothing more is tried of `delivery`.
     pub(super) fn forget(&mut self, delivery: DeliveryId) {
         self.counts.remove(&delivery);
+        self.suspects.remove(&delivery);
     }
 }
+
+/// Instances remembered so; a destination that is down adds one each time it is tried.
+const SUSPECTS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -87,6 +107,19 @@ mod tests {
         }
         losses.answered();
         assert_eq!(losses.lost(id(1)), Blame::Instance(1));
+    }
+
+    #[test]
+    fn two_that_the_destination_drops_let_others_go_first() {
+        let mut losses = Losses::default();
+        losses.lost(id(1));
+        losses.lost(id(2));
+        assert!(losses.is_suspect(id(1)) && losses.is_suspect(id(2)) && !losses.is_suspect(id(3)));
+        // The third is answered: then the second counts against itself.
+        losses.answered();
+        assert_eq!(losses.lost(id(2)), Blame::Instance(1));
+        losses.forget(id(2));
+        assert!(!losses.is_suspect(id(2)));
     }
 
     #[test]

@@ -131,10 +131,10 @@ async fn requests(
         match request {
             Request::Echo(echo) => {
                 // 0000 if an instance would be taken into custody now.
-                let status = if shared.spool.is_poisoned() {
-                    Status::PROCESSING_FAILURE
-                } else {
+                let status = if shared.spool.takes() {
                     Status::SUCCESS
+                } else {
+                    Status::PROCESSING_FAILURE
                 };
                 echo.respond(status, None).await?;
             }

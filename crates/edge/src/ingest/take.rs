@@ -69,6 +69,7 @@ impl Taken {
     fn of_store(error: &StoreError) -> Self {
         tracing::error!(error = chain(error), "an instance is not taken");
         match error {
+            StoreError::Busy(_) => Self::refused(Status::OUT_OF_RESOURCES, "the gateway is short of open files"),
             StoreError::Full { .. } => Self::refused(Status::OUT_OF_RESOURCES, "the gateway's disk is full"),
             _ => Self::refused(Status::PROCESSING_FAILURE, "the gateway's spool is out of order"),
         }

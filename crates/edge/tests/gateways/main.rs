@@ -4,4 +4,5 @@
 
 mod consent;
 mod introductions;
+mod poison;
 mod support;

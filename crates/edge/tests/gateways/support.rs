@@ -190,24 +190,54 @@ fn padded(uid: &str) -> Bytes {
 /// A PACS that takes everything and remembers what.
 pub(crate) struct Target {
     port: u16,
-    stored: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Seen>,
+}
+
+/// What a PACS has seen.
+#[derive(Default)]
+struct Seen {
+    stored: Mutex<Vec<String>>,
+    /// It drops the association on so many of the first instances that it sees, each time.
+    drops: usize,
+    dropped: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    fn is_dropped(&self, uid: &str) -> bool {
+        let mut dropped = self.dropped.lock().unwrap();
+        let is_known = dropped.iter().any(|known| known == uid);
+        if !is_known && dropped.len() < self.drops && self.stored.lock().unwrap().is_empty() {
+            dropped.push(uid.to_owned());
+            return true;
+        }
+        is_known
+    }
 }
 
 impl Target {
     pub(crate) async fn start() -> Self {
+        Self::start_dropping(0).await
+    }
+
+    /// One that drops the association on so many of the first instances, each time.
+    pub(crate) async fn start_dropping(drops: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, stored) = (listener.local_addr().unwrap().port(), Arc::default());
-        let kept = Arc::clone(&stored);
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Seen {
+            drops,
+            ..Seen::default()
+        });
+        let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(take(stream, Arc::clone(&kept)));
             }
         });
-        Self { port, stored }
+        Self { port, seen }
     }
 
     pub(crate) fn stored(&self) -> usize {
-        self.stored.lock().unwrap().len()
+        self.seen.stored.lock().unwrap().len()
     }
 }
 
@@ -220,7 +250,7 @@ fn everything(proposal: &Proposal) -> Answer {
     Answer::Accept(contexts.map(|context| (context.id, answer(context))).collect())
 }
 
-async fn take(stream: TcpStream, stored: Arc<Mutex<Vec<String>>>) -> Result<(), AssociationError> {
+async fn take(stream: TcpStream, seen: Arc<Seen>) -> Result<(), AssociationError> {
     let mut association = accept(stream, "", &AcceptorConfig::default(), &everything).await?;
     while let Some(request) = association.next().await? {
         match request {
@@ -228,7 +258,10 @@ async fn take(stream: TcpStream, stored: Arc<Mutex<Vec<String>>>) -> Result<(), 
             Request::Store(mut store) => {
                 while store.data().await?.is_some() {}
                 let uid = store.command().sop_instance_uid().unwrap().to_string();
-                stored.lock().unwrap().push(uid);
+                if seen.is_dropped(&uid) {
+                    return Ok(());
+                }
+                seen.stored.lock().unwrap().push(uid);
                 store.respond(Status::SUCCESS, None).await?;
             }
         }

@@ -51,6 +51,10 @@ impl Place for FakePlace {
         })
     }
 
+    fn is_only_a_stop(&self) -> bool {
+        false
+    }
+
     fn remembers(&self) -> Duration {
         Duration::from_secs(3600)
     }

@@ -80,8 +80,9 @@ impl Index for Spool {
         Ok(())
     }
 
-    async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<u64, StoreError> {
-        let done = ask(&self.shared, Some(epoch), Work::Reopen { deliveries }).await?;
+    async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>, facts: Vec<Bytes>) -> Result<u64, StoreError> {
+        let work = Work::Reopen { deliveries, facts };
+        let done = ask(&self.shared, Some(epoch), work).await?;
         Ok(done.reopened)
     }
 

@@ -136,6 +136,12 @@ impl Spool {
         }
     }
 
+    /// Whether it would take something new now: it is in order, and the reserve of the disk is untouched.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.shared.check_room().is_ok()
+    }
+
     /// Whether a write has failed; only opening it again helps.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {

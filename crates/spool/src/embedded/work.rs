@@ -46,6 +46,7 @@ pub(super) enum Work {
     },
     Reopen {
         deliveries: Vec<DeliveryId>,
+        facts: Vec<Bytes>,
     },
     Trim {
         through: u64,
@@ -96,7 +97,7 @@ impl Work {
                 entries.iter().map(|entry| 5 + body(entry)).sum::<usize>() + facts.len()
             }
             Self::Settle { settlements, facts } => settlements.len() * 5 + facts.len(),
-            Self::Reopen { deliveries } => deliveries.len() * 3,
+            Self::Reopen { deliveries, facts } => deliveries.len() * 3 + facts.len(),
             Self::Trim { .. } | Self::Save { .. } | Self::Forget { .. } => 2,
         };
         u64::try_from(pages).unwrap_or(u64::MAX)
@@ -155,10 +156,11 @@ impl Batch<'_> {
                 }
                 insert_facts(self.db, facts)?;
             }
-            Work::Reopen { deliveries } => {
+            Work::Reopen { deliveries, facts } => {
                 for delivery in deliveries {
                     done.reopened += u64::from(self.reopen(*delivery)?);
                 }
+                insert_facts(self.db, facts)?;
             }
             Work::Trim { through } => {
                 let sql = "DELETE FROM fact WHERE seq <= ?";
