@@ -1,7 +1,7 @@
 //! Two spools with a hop each, and what a link does between them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) const LINK: &str = "link";
 pub(crate) struct FakePlace {
     pub(crate) refuses: Mutex<Option<Refusal>>,
     pub(crate) repeated: AtomicU64,
+    /// As at a relay: the source keeps a copy.
+    pub(crate) is_only_a_stop: AtomicBool,
 }
 
 #[async_trait]
@@ -52,7 +54,7 @@ impl Place for FakePlace {
     }
 
     fn is_only_a_stop(&self) -> bool {
-        false
+        self.is_only_a_stop.load(Ordering::SeqCst)
     }
 
     fn remembers(&self) -> Duration {

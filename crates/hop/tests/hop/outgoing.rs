@@ -1,6 +1,7 @@
 //! What goes out over a link is given back or settled, whatever happens to it.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::common::{LINK, Side, carry, is_later, made, now, part, queue, refusal};
@@ -153,4 +154,47 @@ async fn what_is_released_on_the_link_stays_readable_once_and_is_not_sent_again(
     assert!(is_later(&read().await));
     a.hop.lost(vec![routing.delivery]).await;
     assert_eq!(a.hop.next_offers(10).await, [other]);
+}
+
+/// Other bytes in every payload file.
+fn rot(folder: &Path) {
+    for file in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if file.file_name().to_str().unwrap().starts_with("payload-") {
+            let length = file.metadata().unwrap().len();
+            std::fs::write(file.path(), vec![0xAA; usize::try_from(length).unwrap()]).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_have_changed_are_found_out_when_they_are_asked_for_again() {
+    for (is_only_a_stop, kept) in [(false, Some(EntryState::Failed)), (true, None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let a = Side::open(folder.path());
+        a.place.is_only_a_stop.store(is_only_a_stop, Ordering::SeqCst);
+        let (routing, bytes) = made(1, 5 << 20);
+        a.send(&routing, &bytes).await;
+        rot(folder.path());
+        a.hop.next_offers(10).await;
+        let read = |segment| a.hop.read(routing.delivery, routing.payload, segment);
+        // The peer finds them wrong, and asks again: once only, not for ever.
+        assert!(read(0).await.is_ok());
+        assert!(is_later(&read(0).await));
+        a.hop.lost(vec![routing.delivery]).await;
+        assert_eq!(a.entry(&routing).await.map(|entry| entry.state), kept);
+        assert_eq!(a.facts().await, ["its bytes here are not those that were sealed"]);
+    }
+}
+
+#[tokio::test]
+async fn good_bytes_are_sent_as_often_as_the_peer_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = Side::open(folder.path());
+    let (routing, bytes) = made(1, 5 << 20);
+    a.send(&routing, &bytes).await;
+    a.hop.next_offers(10).await;
+    for _ in 0..3 {
+        let read = a.hop.read(routing.delivery, routing.payload, 1).await;
+        assert_eq!(read, Ok(part(&bytes, 1)));
+    }
 }
