@@ -10,8 +10,8 @@ use super::now;
 
 /// Lines kept of one stream; older ones are forgotten.
 const LINES_MAX: usize = 20_000;
-/// Bytes of one line; the rest of a longer one counts as the next line.
-const LINE_LEN_MAX: u64 = 64 * 1024;
+/// Bytes of one line; the rest of a longer one counts as the next line. A `--json` answer is one line.
+const LINE_LEN_MAX: u64 = 16 << 20;
 
 /// What one stream said until now.
 #[derive(Debug)]
