@@ -10,13 +10,17 @@ mod ul;
 mod write;
 
 use bytes::{Bytes, BytesMut};
-use packhorse_dicom::negotiation::{CommonExtended, ContextResult, PresentationContextId, ProposedContext, Rejection};
-use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+use packhorse_dicom::negotiation::{
+    AsyncOperationsWindow, CommonExtended, ContextResult, ExtendedNegotiation, PresentationContextId, ProposedContext,
+    Rejection, RoleSelection, UserIdentity,
+};
+use packhorse_dicom::uid::TransferSyntaxUid;
 
 pub use read::decode;
 #[cfg(feature = "dicom-ul")]
 pub use ul::NoCounterpart;
-pub use write::encode;
+pub use write::{TooLong, encode};
 
 /// The DICOM application context name (PS3.7 §A.2.1).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
@@ -28,6 +32,14 @@ pub const ASSOCIATE_LEN_MAX: u32 = 256 * 1024;
 pub const CONTEXTS_MAX: usize = 128;
 /// Transfer syntaxes read of one context; the standard has 63. Further ones are skipped.
 pub const TRANSFER_SYNTAXES_MAX: usize = 256;
+/// Items of one kind read of the user information: one for each class of a full proposal, twice over. Further ones are
+/// skipped.
+pub const USER_ITEMS_MAX: usize = 256;
+/// Characters kept of an implementation version name; the standard has 16 (PS3.7 §D.3.3.2.4).
+pub const VERSION_NAME_LEN_MAX: usize = 64;
+/// Bytes of the longest user identity field that is sent or kept; a token or assertion has a few thousand. The user
+/// information item with all it holds has at most 65,535.
+pub const USER_IDENTITY_LEN_MAX: usize = 48 * 1024;
 
 /// One PDU. `match` on it has no `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,8 +110,10 @@ pub struct AssociateRq {
     pub calling_ae_title: [u8; 16],
     /// Application context name without padding.
     pub application_context: Box<str>,
-    /// 1 to 128 contexts with odd, different ids.
+    /// The contexts with odd, different ids; with [`unusable`](Self::unusable) 1 to 128.
     pub contexts: Vec<ProposedContext>,
+    /// Contexts whose abstract syntax is no UID of 1 to 64 bytes. They are answered with "abstract syntax not supported".
+    pub unusable: Vec<PresentationContextId>,
     /// The user information item.
     pub user: UserInformation,
 }
@@ -132,7 +146,7 @@ pub struct AnsweredContext {
     pub transfer_syntax: Option<TransferSyntaxUid>,
 }
 
-/// The user information item (PS3.7 Annex D).
+/// The user information item (PS3.7 Annex D). Unknown sub-items are skipped, and what is cut short in one costs only it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserInformation {
     /// Longest P-DATA-TF variable field its sender takes, in bytes; 0: no limit. `None`: not given.
@@ -141,23 +155,31 @@ pub struct UserInformation {
     pub implementation_class_uid: Option<Box<str>>,
     /// Implementation version name.
     pub implementation_version_name: Option<Box<str>>,
+    /// Asynchronous operations window. `None`: one operation at a time.
+    pub async_operations: Option<AsyncOperationsWindow>,
     /// Role selection items.
     pub roles: Vec<RoleSelection>,
-    /// Classes with an extended negotiation item.
-    pub extended: Vec<AbstractSyntaxUid>,
-    /// Common extended negotiation items.
+    /// SOP class extended negotiation items.
+    pub extended: Vec<ExtendedNegotiation>,
+    /// SOP class common extended negotiation items. Only in a request.
     pub common_extended: Vec<CommonExtended>,
+    /// User identity. Only in a request.
+    pub user_identity: Option<UserIdentity>,
+    /// The server response to a user identity that asked for one (59H). Only in an answer.
+    pub user_identity_response: Option<Bytes>,
 }
 
-/// SCP/SCU role selection (PS3.7 §D.3.3.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleSelection {
-    /// The class it speaks of.
-    pub abstract_syntax: AbstractSyntaxUid,
-    /// The requestor is SCU of it.
-    pub scu: bool,
-    /// The requestor is SCP of it.
-    pub scp: bool,
+impl UserInformation {
+    /// What Packhorse says of itself: this maximum length, its implementation class UID and version name.
+    #[must_use]
+    pub fn ours(max_pdu_length: u32) -> Self {
+        Self {
+            max_pdu_length: Some(max_pdu_length),
+            implementation_class_uid: Some(IMPLEMENTATION_CLASS_UID.into()),
+            implementation_version_name: Some(IMPLEMENTATION_VERSION_NAME.into()),
+            ..Self::default()
+        }
+    }
 }
 
 /// How a peer broke PS3.8. Leads to an A-ABORT.

@@ -1,18 +1,90 @@
 //! What the fuzz targets call, and unit tests on their corpora: every decoder of peer bytes, which must not panic.
 
-use bytes::{Bytes, BytesMut};
+use std::net::{IpAddr, Ipv4Addr};
 
+use bytes::{Bytes, BytesMut};
+use packhorse_dicom::negotiation::{Answer, AsyncOperationsWindow, ContextAnswer, ProposedContext};
+
+use crate::codec::UserInformation;
 use crate::pdv::Pdvs;
-use crate::{codec, dimse};
+use crate::{Pdu, codec, dimse, negotiate};
 
 /// Bytes as a peer's stream of PDUs. What can be read can be written and read again.
 pub fn pdu(data: &[u8]) {
     let mut buffer = BytesMut::from(data);
     while let Ok(Some(pdu)) = codec::next_pdu(&mut buffer, 1 << 20) {
         let mut again = BytesMut::new();
-        codec::encode(&pdu, &mut again);
-        drop(codec::next_pdu(&mut again, 1 << 20));
+        codec::encode(&pdu, &mut again).expect("what was read fits into what it was read from");
+        let mut expected = pdu;
+        if let Pdu::AssociateRq(rq) = &mut expected {
+            // Not written: there is nothing in them that could be.
+            rq.unusable.clear();
+            if rq.contexts.is_empty() {
+                continue;
+            }
+        }
+        if let Pdu::AssociateAc(ac) = &mut expected {
+            // A rejected context without a syntax is written with one.
+            ac.contexts.iter_mut().for_each(|context| {
+                let implicit = || "1.2.840.10008.1.2".try_into().expect("a UID");
+                context.transfer_syntax.get_or_insert_with(implicit);
+            });
+        }
+        assert_eq!(codec::next_pdu(&mut again, 1 << 20), Ok(Some(expected)));
     }
+}
+
+/// Bytes as a peer's A-ASSOCIATE-RQ, decided by an acceptor that says yes to everything and more: the answer is within what
+/// was asked for, fits into its PDU, and can be read.
+pub fn negotiation(data: &[u8]) {
+    let Ok(Pdu::AssociateRq(rq)) = codec::decode(1, Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let Ok(proposal) = negotiate::proposal(&rq, IpAddr::V4(Ipv4Addr::LOCALHOST), "") else {
+        return;
+    };
+    let first = |context: &ProposedContext| context.transfer_syntaxes.first().cloned();
+    let answers = proposal.contexts.iter().filter_map(|context| {
+        let syntax = first(context)?;
+        Some((context.id, ContextAnswer::Accepted(syntax)))
+    });
+    let generous = UserInformation {
+        roles: proposal.roles.clone(),
+        extended: proposal.extended.clone(),
+        async_operations: Some(AsyncOperationsWindow {
+            invoked: 0,
+            performed: 0,
+        }),
+        user_identity_response: Some(Bytes::from_static(b"welcome")),
+        ..UserInformation::ours(0)
+    };
+    let pdu = negotiate::answer_pdu(&rq, &Answer::Accept(answers.collect()), generous);
+    let mut wire = BytesMut::new();
+    codec::encode(&pdu, &mut wire).expect("an answer is no longer than its request");
+    let Ok(Some(Pdu::AssociateAc(ac))) = codec::next_pdu(&mut wire, 0) else {
+        panic!("the answer can be read")
+    };
+    assert_eq!(ac.contexts.len(), rq.contexts.len() + rq.unusable.len());
+    for context in &rq.contexts {
+        let takes = matches!(negotiate::context_answer(&ac, context), ContextAnswer::Accepted(_));
+        assert_eq!(takes, !context.transfer_syntaxes.is_empty());
+    }
+    assert!(ac.user.roles.len() <= rq.contexts.len() && ac.user.common_extended.is_empty());
+    for role in &ac.user.roles {
+        let asked = rq
+            .user
+            .roles
+            .iter()
+            .find(|asked| asked.abstract_syntax == role.abstract_syntax);
+        assert!(asked.is_some_and(|asked| asked.scu >= role.scu && asked.scp >= role.scp));
+    }
+    let wants = rq
+        .user
+        .user_identity
+        .as_ref()
+        .is_some_and(|identity| identity.positive_response_requested);
+    assert_eq!(ac.user.user_identity_response.is_some(), wants);
+    assert_eq!(ac.user.async_operations, rq.user.async_operations);
 }
 
 /// Bytes as the variable field of a P-DATA-TF, through the assembler.
@@ -38,6 +110,9 @@ mod tests {
     #[test]
     fn the_inputs_that_are_kept_are_survived() {
         corpus::fuzz_inputs("pdu").iter().for_each(|input| super::pdu(input));
+        corpus::fuzz_inputs("negotiation")
+            .iter()
+            .for_each(|input| super::negotiation(input));
         corpus::fuzz_inputs("pdv").iter().for_each(|input| super::pdv(input));
         corpus::fuzz_inputs("command")
             .iter()

@@ -2,11 +2,19 @@
 //!
 //! Inputs are `handle_*` and are infallible: a PDU that cannot come becomes an A-ABORT and an event. Commands are
 //! [`associate`](Machine::associate), [`answer`](Machine::answer), [`release`](Machine::release),
-//! [`answer_release`](Machine::answer_release) and [`abort`](Machine::abort). Outputs are drained in the order
-//! [`poll_transmit`](Machine::poll_transmit), [`poll_event`](Machine::poll_event),
-//! [`poll_timeout`](Machine::poll_timeout).
+//! [`answer_release`](Machine::answer_release) and [`abort`](Machine::abort); where the table has no cell for one, it does
+//! nothing. Outputs are drained in the order [`poll_transmit`](Machine::poll_transmit),
+//! [`poll_event`](Machine::poll_event), [`poll_timeout`](Machine::poll_timeout).
 //!
 //! P-DATA-TF to the peer does not pass through: it is bulk, and may go whenever [`may_send`](Machine::may_send) says so.
+//!
+//! Beyond the table: ARTIM also bounds the waits for an A-ASSOCIATE-AC (Sta5) and for an A-RELEASE-RP (Sta7, Sta9 to Sta12),
+//! as if the local user aborted when it expires; and an A-ASSOCIATE-RQ whose parameters cannot be (even or doubled context
+//! ids) is aborted by the provider with reason 6, as in every other state, and not by the user: Table 9-26 has a reason for
+//! it, AA-1 would hide it.
+
+mod state;
+mod table;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,58 +24,8 @@ use packhorse_dicom::negotiation::Rejection;
 
 use crate::codec::{Abort, AssociateAc, AssociateRq, Pdu, Violation};
 
-#[cfg(test)]
-mod tests;
-
-/// A state of PS3.8 §9.2.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Sta1: idle, or over.
-    Idle,
-    /// Sta2: transport connection open, awaiting an A-ASSOCIATE-RQ.
-    AwaitingAssociateRq,
-    /// Sta3: awaiting the local answer to an A-ASSOCIATE-RQ.
-    AwaitingAnswer,
-    /// Sta5: awaiting the peer's answer to our A-ASSOCIATE-RQ.
-    AwaitingAssociateAnswer,
-    /// Sta6: association established.
-    Established,
-    /// Sta7: awaiting an A-RELEASE-RP.
-    AwaitingReleaseRp,
-    /// Sta8: awaiting the local answer to an A-RELEASE-RQ.
-    AwaitingReleaseAnswer,
-    /// Sta9: release collision, requestor side; awaiting the local answer.
-    CollisionRequestor,
-    /// Sta10: release collision, acceptor side; awaiting an A-RELEASE-RP.
-    CollisionAcceptor,
-    /// Sta11: release collision, requestor side; awaiting an A-RELEASE-RP.
-    CollisionRequestorAnswered,
-    /// Sta12: release collision, acceptor side; awaiting the local answer.
-    CollisionAcceptorAnswered,
-    /// Sta13: awaiting the close of the transport connection.
-    AwaitingClose,
-}
-
-impl State {
-    /// Its number in PS3.8, for logs: `Sta6 established`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "Sta1 idle",
-            Self::AwaitingAssociateRq => "Sta2 awaiting A-ASSOCIATE-RQ",
-            Self::AwaitingAnswer => "Sta3 awaiting the local answer",
-            Self::AwaitingAssociateAnswer => "Sta5 awaiting A-ASSOCIATE-AC or -RJ",
-            Self::Established => "Sta6 established",
-            Self::AwaitingReleaseRp => "Sta7 awaiting A-RELEASE-RP",
-            Self::AwaitingReleaseAnswer => "Sta8 awaiting the local release answer",
-            Self::CollisionRequestor => "Sta9 release collision",
-            Self::CollisionAcceptor => "Sta10 release collision",
-            Self::CollisionRequestorAnswered => "Sta11 release collision",
-            Self::CollisionAcceptorAnswered => "Sta12 release collision",
-            Self::AwaitingClose => "Sta13 awaiting close",
-        }
-    }
-}
+pub use state::State;
+pub use table::{Action, Trigger, action};
 
 /// Which side asked for the association.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +47,11 @@ pub enum Event {
     Rejected(Rejection),
     /// The variable field of a P-DATA-TF.
     Data(Bytes),
-    /// The peer asks for release; [`Machine::answer_release`] is due.
+    /// The peer asks for release; [`Machine::answer_release`] is due, in a collision at the acceptor only after
+    /// [`ReleaseConfirmed`](Self::ReleaseConfirmed).
     ReleaseRequested,
+    /// Release collision, acceptor: the peer agrees to our release and still awaits [`Machine::answer_release`].
+    ReleaseConfirmed,
     /// Both sides agree that it is over.
     Released,
     /// The peer aborted.
@@ -110,6 +71,8 @@ pub struct Machine {
     state: State,
     artim: Duration,
     deadline: Option<Instant>,
+    /// What AE-2 sends.
+    request: Option<Box<AssociateRq>>,
     transmit: VecDeque<Pdu>,
     events: VecDeque<Event>,
 }
@@ -118,26 +81,28 @@ impl Machine {
     /// An acceptor whose transport connection has just opened: AE-5, ARTIM runs.
     #[must_use]
     pub fn acceptor(now: Instant, artim: Duration) -> Self {
-        let mut machine = Self::new(Side::Acceptor, State::AwaitingAssociateRq, artim);
-        machine.start_artim(now);
+        let mut machine = Self::new(Side::Acceptor, State::Idle, artim);
+        machine.perform(now, Trigger::TransportIndicated, None);
         machine
     }
 
-    /// A requestor that asks: AE-1, AE-2. ARTIM bounds the wait for the answer, which PS3.8 leaves to the implementation.
+    /// A requestor that will send `request` once [`handle_connected`](Self::handle_connected) says that there is a
+    /// transport connection: AE-1.
     #[must_use]
     pub fn associate(now: Instant, artim: Duration, request: AssociateRq) -> Self {
-        let mut machine = Self::new(Side::Requestor, State::AwaitingAssociateAnswer, artim);
-        machine.transmit.push_back(Pdu::AssociateRq(Box::new(request)));
-        machine.start_artim(now);
+        let mut machine = Self::new(Side::Requestor, State::Idle, artim);
+        machine.request = Some(Box::new(request));
+        machine.perform(now, Trigger::AssociateRequest, None);
         machine
     }
 
-    fn new(side: Side, state: State, artim: Duration) -> Self {
+    const fn new(side: Side, state: State, artim: Duration) -> Self {
         Self {
             side,
             state,
             artim,
             deadline: None,
+            request: None,
             transmit: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -152,7 +117,7 @@ impl Machine {
     /// Whether P-DATA-TF may be sent (Sta6; Sta8 too, AR-7).
     #[must_use]
     pub const fn may_send(&self) -> bool {
-        matches!(self.state, State::Established | State::AwaitingReleaseAnswer)
+        action(self.state, Trigger::DataRequest).is_some()
     }
 
     /// Whether the connection is to be closed once [`poll_transmit`](Self::poll_transmit) is drained.
@@ -161,99 +126,60 @@ impl Machine {
         matches!(self.state, State::Idle | State::AwaitingClose)
     }
 
-    /// A PDU came.
-    pub fn handle_pdu(&mut self, now: Instant, pdu: Pdu) {
-        match (pdu, self.state) {
-            // A PDU behind our A-ABORT or A-ASSOCIATE-RJ: AA-6, AA-7.
-            (Pdu::Abort(_), State::AwaitingClose) => self.state = State::Idle,
-            (_, State::AwaitingClose | State::Idle) => {}
-            (Pdu::Abort(abort), State::AwaitingAssociateRq) => {
-                // AA-2
-                self.over(Event::Aborted(abort));
-            }
-            (Pdu::Abort(abort), _) => self.over(Event::Aborted(abort)),
-            // AE-6
-            (Pdu::AssociateRq(rq), State::AwaitingAssociateRq) => {
-                self.deadline = None;
-                self.state = State::AwaitingAnswer;
-                self.events.push_back(Event::Requested(rq));
-            }
-            // AE-3, AE-4
-            (Pdu::AssociateAc(ac), State::AwaitingAssociateAnswer) => {
-                self.deadline = None;
-                self.state = State::Established;
-                self.events.push_back(Event::Accepted(ac));
-            }
-            (Pdu::AssociateRj(rejection), State::AwaitingAssociateAnswer) => self.over(Event::Rejected(rejection)),
-            // DT-2, AR-6
-            (Pdu::PDataTf(body), State::Established | State::AwaitingReleaseRp) => {
-                self.events.push_back(Event::Data(body));
-            }
-            // AR-2
-            (Pdu::ReleaseRq, State::Established) => {
-                self.state = State::AwaitingReleaseAnswer;
-                self.events.push_back(Event::ReleaseRequested);
-            }
-            // AR-8
-            (Pdu::ReleaseRq, State::AwaitingReleaseRp) => {
-                self.state = match self.side {
-                    Side::Requestor => State::CollisionRequestor,
-                    Side::Acceptor => State::CollisionAcceptor,
-                };
-                self.events.push_back(Event::ReleaseRequested);
-            }
-            // AR-3
-            (Pdu::ReleaseRp, State::AwaitingReleaseRp | State::CollisionRequestorAnswered) => {
-                self.over(Event::Released);
-            }
-            // AR-10
-            (Pdu::ReleaseRp, State::CollisionAcceptor) => self.state = State::CollisionAcceptorAnswered,
-            // AA-1, AA-8
-            (
-                pdu @ (Pdu::AssociateRq(_)
-                | Pdu::AssociateAc(_)
-                | Pdu::AssociateRj(_)
-                | Pdu::PDataTf(_)
-                | Pdu::ReleaseRq
-                | Pdu::ReleaseRp),
-                state,
-            ) => self.handle_violation(
-                now,
-                Violation::Unexpected {
-                    pdu: pdu.name(),
-                    state: state.name(),
-                },
-            ),
-        }
+    /// The transport connection that [`associate`](Self::associate) waits for is open: AE-2. ARTIM bounds the wait for the
+    /// answer.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.perform(now, Trigger::TransportConfirmed, None);
     }
 
-    /// Bytes came that are no PDU, or no message: AA-1, AA-8.
+    /// A PDU came.
+    pub fn handle_pdu(&mut self, now: Instant, pdu: Pdu) {
+        let name = pdu.name();
+        let (trigger, event) = match pdu {
+            Pdu::AssociateRq(rq) => (Trigger::RqReceived, Event::Requested(rq)),
+            Pdu::AssociateAc(ac) => (Trigger::AcReceived, Event::Accepted(ac)),
+            Pdu::AssociateRj(rejection) => (Trigger::RjReceived, Event::Rejected(rejection)),
+            Pdu::PDataTf(body) => (Trigger::DataReceived, Event::Data(body)),
+            Pdu::ReleaseRq => (Trigger::ReleaseRqReceived, Event::ReleaseRequested),
+            Pdu::ReleaseRp => (Trigger::ReleaseRpReceived, Event::Released),
+            Pdu::Abort(abort) => (Trigger::AbortReceived, Event::Aborted(abort)),
+        };
+        let event = match action(self.state, trigger) {
+            Some(Action::Aa1 | Action::Aa7 | Action::Aa8) => Event::Violated(Violation::Unexpected {
+                pdu: name,
+                state: self.state.name(),
+            }),
+            Some(Action::Ar10) => Event::ReleaseConfirmed,
+            _ => event,
+        };
+        self.perform(now, trigger, Some(event));
+    }
+
+    /// Bytes came that are no PDU, or no message: AA-1, AA-7, AA-8.
     pub fn handle_violation(&mut self, now: Instant, violation: Violation) {
-        if !self.is_over() {
-            self.send_abort(now, violation.abort());
-            self.events.push_back(Event::Violated(violation));
-        }
+        self.perform(now, Trigger::InvalidPdu, Some(Event::Violated(violation)));
     }
 
     /// The transport connection was closed: AA-4, AA-5, AR-5.
     pub fn handle_closed(&mut self) {
-        match self.state {
-            State::Idle | State::AwaitingClose => self.state = State::Idle,
-            _ => self.over(Event::Lost),
+        // No action for a closed connection starts a timer: the time is of no account.
+        if let Some(Action::Aa4 | Action::Aa5) = action(self.state, Trigger::TransportClosed) {
+            self.events.push_back(Event::Lost);
         }
+        self.close();
     }
 
-    /// The time that [`poll_timeout`](Self::poll_timeout) gave has come: AA-2.
+    /// The time that [`poll_timeout`](Self::poll_timeout) gave has come: AA-2, or AA-1 for a wait that is bounded by us.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
         self.deadline = None;
         match self.state {
-            State::Idle | State::AwaitingClose => self.state = State::Idle,
-            State::AwaitingAssociateRq => self.over(Event::TimedOut),
+            State::AwaitingAssociateRq => self.perform(now, Trigger::ArtimExpired, Some(Event::TimedOut)),
+            State::AwaitingClose => self.perform(now, Trigger::ArtimExpired, None),
             _ => {
-                self.send_abort(now, Abort::PROVIDER);
+                self.abort(now, Abort::USER);
                 self.events.push_back(Event::TimedOut);
             }
         }
@@ -262,50 +188,32 @@ impl Machine {
     /// Acceptor: the answer to an A-ASSOCIATE-RQ, an A-ASSOCIATE-AC (AE-7) or -RJ (AE-8). Anything else, or at another
     /// time, is passed over.
     pub fn answer(&mut self, now: Instant, answer: Pdu) {
-        if self.state != State::AwaitingAnswer {
-            return;
-        }
-        match answer {
-            Pdu::AssociateAc(_) => self.state = State::Established,
-            Pdu::AssociateRj(_) => {
-                self.state = State::AwaitingClose;
-                self.start_artim(now);
-            }
+        let trigger = match answer {
+            Pdu::AssociateAc(_) => Trigger::AcceptResponse,
+            Pdu::AssociateRj(_) => Trigger::RejectResponse,
             Pdu::AssociateRq(_) | Pdu::PDataTf(_) | Pdu::ReleaseRq | Pdu::ReleaseRp | Pdu::Abort(_) => return,
+        };
+        if action(self.state, trigger).is_some() {
+            self.transmit.push_back(answer);
+            self.perform(now, trigger, None);
         }
-        self.transmit.push_back(answer);
     }
 
     /// Asks for release: AR-1.
     pub fn release(&mut self, now: Instant) {
-        if self.state == State::Established {
-            self.state = State::AwaitingReleaseRp;
-            self.transmit.push_back(Pdu::ReleaseRq);
-            self.start_artim(now);
-        }
+        self.perform(now, Trigger::ReleaseRequest, None);
     }
 
     /// Agrees to the peer's release: AR-4, AR-9.
     pub fn answer_release(&mut self, now: Instant) {
-        match self.state {
-            State::AwaitingReleaseAnswer | State::CollisionAcceptorAnswered => {
-                self.transmit.push_back(Pdu::ReleaseRp);
-                self.state = State::AwaitingClose;
-                self.start_artim(now);
-                self.events.push_back(Event::Released);
-            }
-            State::CollisionRequestor => {
-                self.transmit.push_back(Pdu::ReleaseRp);
-                self.state = State::CollisionRequestorAnswered;
-            }
-            _ => {}
-        }
+        self.perform(now, Trigger::ReleaseResponse, None);
     }
 
-    /// Aborts: AA-1.
+    /// Aborts: AA-1, with this source and reason; AA-2 where there is no connection yet.
     pub fn abort(&mut self, now: Instant, abort: Abort) {
-        if !self.is_over() {
-            self.send_abort(now, abort);
+        match action(self.state, Trigger::AbortRequest) {
+            Some(Action::Aa1) => self.send_abort(now, abort),
+            _ => self.perform(now, Trigger::AbortRequest, None),
         }
     }
 
@@ -325,19 +233,81 @@ impl Machine {
         self.deadline
     }
 
-    fn start_artim(&mut self, now: Instant) {
+    /// Does what the table says for `trigger` now; `event` is what the user is told where it says "indication" or
+    /// "confirmation".
+    fn perform(&mut self, now: Instant, trigger: Trigger, event: Option<Event>) {
+        let Some(action) = action(self.state, trigger) else {
+            return;
+        };
+        let abort = answer_to(action, event.as_ref());
+        // Behind our last PDU nobody is told any more.
+        if self.state != State::AwaitingClose {
+            self.events.extend(event);
+        }
+        match action {
+            Action::Ae1 => self.state = State::AwaitingTransport,
+            Action::Ae2 => {
+                self.transmit.extend(self.request.take().map(Pdu::AssociateRq));
+                self.wait_in(now, State::AwaitingAssociateAnswer);
+            }
+            Action::Ae5 => self.wait_in(now, State::AwaitingAssociateRq),
+            Action::Ae6 => self.go_on_in(State::AwaitingAnswer),
+            Action::Ae3 | Action::Ae7 => self.go_on_in(State::Established),
+            Action::Ae8 => self.wait_in(now, State::AwaitingClose),
+            Action::Dt1 | Action::Dt2 | Action::Ar6 | Action::Ar7 | Action::Aa6 => {}
+            Action::Ar1 => {
+                self.transmit.push_back(Pdu::ReleaseRq);
+                self.wait_in(now, State::AwaitingReleaseRp);
+            }
+            Action::Ar2 => self.state = State::AwaitingReleaseAnswer,
+            Action::Ar4 => {
+                self.transmit.push_back(Pdu::ReleaseRp);
+                self.events.push_back(Event::Released);
+                self.wait_in(now, State::AwaitingClose);
+            }
+            Action::Ar8 => {
+                self.state = match self.side {
+                    Side::Requestor => State::CollisionRequestor,
+                    Side::Acceptor => State::CollisionAcceptor,
+                }
+            }
+            Action::Ar9 => {
+                self.transmit.push_back(Pdu::ReleaseRp);
+                self.state = State::CollisionRequestorAnswered;
+            }
+            Action::Ar10 => self.state = State::CollisionAcceptorAnswered,
+            Action::Aa1 | Action::Aa7 | Action::Aa8 => self.send_abort(now, abort),
+            Action::Ae4 | Action::Ar3 | Action::Ar5 | Action::Aa2 | Action::Aa3 | Action::Aa4 | Action::Aa5 => {
+                self.close();
+            }
+        }
+    }
+
+    fn wait_in(&mut self, now: Instant, state: State) {
+        self.state = state;
         self.deadline = now.checked_add(self.artim);
+    }
+
+    const fn go_on_in(&mut self, state: State) {
+        self.state = state;
+        self.deadline = None;
+    }
+
+    const fn close(&mut self) {
+        self.go_on_in(State::Idle);
     }
 
     fn send_abort(&mut self, now: Instant, abort: Abort) {
         self.transmit.push_back(Pdu::Abort(abort));
-        self.state = State::AwaitingClose;
-        self.start_artim(now);
+        self.wait_in(now, State::AwaitingClose);
     }
+}
 
-    fn over(&mut self, event: Event) {
-        self.state = State::Idle;
-        self.deadline = None;
-        self.events.push_back(event);
+/// Source and reason of the A-ABORT that `action` sends because of `event`: AA-1 is the user's.
+const fn answer_to(action: Action, event: Option<&Event>) -> Abort {
+    match (action, event) {
+        (Action::Aa1, Some(Event::Violated(Violation::Unexpected { .. } | Violation::UnknownPdu(_)))) => Abort::USER,
+        (_, Some(Event::Violated(violation))) => violation.abort(),
+        _ => Abort::USER,
     }
 }

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
-use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection};
+use packhorse_dicom::negotiation::{
+    Answer, AsyncOperationsWindow, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection, RoleSelection,
+};
+use packhorse_dicom::uid::AbstractSyntaxUid;
 
 use crate::codec::{
-    APPLICATION_CONTEXT, AnsweredContext, AssociateAc, AssociateRq, Pdu, RoleSelection, UserInformation,
+    APPLICATION_CONTEXT, AnsweredContext, AssociateAc, AssociateRq, CONTEXTS_MAX, Pdu, UserInformation,
 };
 
 /// What we say we take in one P-DATA-TF: 128 KiB. With 16 KiB, as DCMTK has it, an instance of 0.5 MB costs 32 reads.
@@ -26,9 +28,22 @@ pub fn own_max_pdu_length(configured: u32) -> u32 {
 }
 
 /// Decides what is answered to a proposal. An embedder brings a policy of its own.
+///
+/// Both are called once an association, on the task that serves it: no I/O, no waiting.
 pub trait Decide: Send + Sync {
-    /// The answer to `proposal`. Called once an association, on the task that serves it: no I/O, no waiting.
+    /// The answer to `proposal`.
     fn decide(&self, proposal: &Proposal) -> Answer;
+
+    /// What the user information of an acceptance says; `ours` is the maximum length and who we are. Roles, extended
+    /// negotiation, the asynchronous operations window and the response to a user identity go here; what was not proposed,
+    /// or exceeds it, is left out of the answer. Default: `ours`, so one operation at a time, no extended negotiation, the
+    /// user identity unanswered; the requestor is SCU of what it asks to be SCU of, and SCP of nothing.
+    ///
+    /// A user identity that is not accepted is a rejection by [`decide`](Self::decide).
+    fn user_information(&self, proposal: &Proposal, ours: UserInformation) -> UserInformation {
+        let _ = proposal;
+        ours
+    }
 }
 
 impl<F: Fn(&Proposal) -> Answer + Send + Sync> Decide for F {
@@ -58,15 +73,19 @@ pub fn proposal(rq: &AssociateRq, peer: IpAddr, listener: &str) -> Result<Propos
         contexts: rq.contexts.clone(),
         extended: rq.user.extended.clone(),
         common_extended: rq.user.common_extended.clone(),
+        roles: rq.user.roles.clone(),
+        user_identity: rq.user.user_identity.clone(),
+        async_operations: rq.user.async_operations,
         implementation_class_uid: rq.user.implementation_class_uid.clone(),
         implementation_version_name: rq.user.implementation_version_name.clone(),
     })
 }
 
-/// The PDU that says `answer` to `rq`. A context the answer forgot, or accepted with a syntax that was not proposed, is
-/// rejected: the decision is somebody else's code, the wire is ours.
+/// The PDU that says `answer` to `rq`, with `user` as user information. A context the answer forgot, or accepted with a
+/// syntax that was not proposed, is rejected, and what `user` says beyond the proposal is left out: the decision is
+/// somebody else's code, the wire is ours.
 #[must_use]
-pub fn answer_pdu(rq: &AssociateRq, answer: &Answer, max_pdu_length: u32) -> Pdu {
+pub fn answer_pdu(rq: &AssociateRq, answer: &Answer, user: UserInformation) -> Pdu {
     let answers = match answer {
         Answer::Reject(rejection) => return Pdu::AssociateRj(*rejection),
         Answer::Accept(answers) => answers,
@@ -78,17 +97,47 @@ pub fn answer_pdu(rq: &AssociateRq, answer: &Answer, max_pdu_length: u32) -> Pdu
             .map(|(_, answer)| answer);
         answered(proposed, answer)
     });
+    let unusable = rq.unusable.iter().map(|id| AnsweredContext {
+        id: *id,
+        result: ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED,
+        transfer_syntax: None,
+    });
     Pdu::AssociateAc(Box::new(AssociateAc {
         protocol_version: 1,
         called_ae_title: rq.called_ae_title,
         calling_ae_title: rq.calling_ae_title,
         application_context: APPLICATION_CONTEXT.into(),
-        contexts: contexts.collect(),
-        user: UserInformation {
-            roles: scu_roles(rq),
-            ..ours(max_pdu_length)
-        },
+        contexts: contexts.chain(unusable).collect(),
+        user: within(&rq.user, user, |class| {
+            rq.contexts.iter().any(|context| context.abstract_syntax == *class)
+        }),
     }))
+}
+
+/// `ours` without what was not `asked`; `is_proposed` tells whether a class was.
+fn within(
+    asked: &UserInformation,
+    ours: UserInformation,
+    is_proposed: impl Fn(&AbstractSyntaxUid) -> bool,
+) -> UserInformation {
+    let offers = |class: &AbstractSyntaxUid| asked.extended.iter().any(|offer| offer.abstract_syntax == *class);
+    let mut extended = ours.extended;
+    extended.retain(|answer| is_proposed(&answer.abstract_syntax) && offers(&answer.abstract_syntax));
+    extended.truncate(CONTEXTS_MAX);
+    let wants_response = asked
+        .user_identity
+        .as_ref()
+        .is_some_and(|identity| identity.positive_response_requested);
+    let window = asked.async_operations.zip(ours.async_operations);
+    UserInformation {
+        roles: roles(&asked.roles, &ours.roles, is_proposed),
+        extended,
+        common_extended: Vec::new(),
+        user_identity: None,
+        user_identity_response: ours.user_identity_response.filter(|_| wants_response),
+        async_operations: window.map(|(asked, ours)| asked.at_most(ours)),
+        ..ours
+    }
 }
 
 fn answered(proposed: &ProposedContext, answer: Option<&ContextAnswer>) -> AnsweredContext {
@@ -107,40 +156,35 @@ fn answered(proposed: &ProposedContext, answer: Option<&ContextAnswer>) -> Answe
     }
 }
 
-/// A requestor may be SCU of what it asked for, never SCP: there is no C-GET here. Answered once for each proposed class
-/// and no other: a request may hold thousands of role items, more than fit into an answer.
-fn scu_roles(rq: &AssociateRq) -> Vec<RoleSelection> {
+/// Answered once for each proposed class and no other: a request may hold hundreds of role items. Of a class that `ours`
+/// does not name the requestor is SCU if it wants to be, never SCP.
+fn roles(
+    asked: &[RoleSelection],
+    ours: &[RoleSelection],
+    is_proposed: impl Fn(&AbstractSyntaxUid) -> bool,
+) -> Vec<RoleSelection> {
     let mut roles: Vec<RoleSelection> = Vec::new();
-    for role in &rq.user.roles {
-        let class = &role.abstract_syntax;
-        let is_proposed = rq.contexts.iter().any(|context| context.abstract_syntax == *class);
-        if is_proposed && !roles.iter().any(|answered| answered.abstract_syntax == *class) {
+    for asked in asked {
+        let class = &asked.abstract_syntax;
+        if is_proposed(class) && !roles.iter().any(|answered| answered.abstract_syntax == *class) {
+            let ours = ours.iter().find(|ours| ours.abstract_syntax == *class);
             roles.push(RoleSelection {
-                scp: false,
-                ..role.clone()
+                abstract_syntax: class.clone(),
+                scu: asked.scu && ours.is_none_or(|ours| ours.scu),
+                scp: asked.scp && ours.is_some_and(|ours| ours.scp),
             });
         }
     }
     roles
 }
 
-/// What we say of ourselves.
-fn ours(max_pdu_length: u32) -> UserInformation {
-    UserInformation {
-        max_pdu_length: Some(max_pdu_length),
-        implementation_class_uid: Some(IMPLEMENTATION_CLASS_UID.into()),
-        implementation_version_name: Some(IMPLEMENTATION_VERSION_NAME.into()),
-        ..UserInformation::default()
-    }
-}
-
-/// The A-ASSOCIATE-RQ that proposes `contexts`.
+/// The A-ASSOCIATE-RQ that proposes `contexts`, with `user` as user information.
 #[must_use]
 pub fn request_pdu(
     calling: &AeTitle,
     called: &AeTitle,
     contexts: Vec<ProposedContext>,
-    max_pdu_length: u32,
+    user: UserInformation,
 ) -> AssociateRq {
     AssociateRq {
         protocol_version: 1,
@@ -148,8 +192,19 @@ pub fn request_pdu(
         calling_ae_title: calling.to_field(),
         application_context: APPLICATION_CONTEXT.into(),
         contexts,
-        user: ours(max_pdu_length),
+        unusable: Vec::new(),
+        user,
     }
+}
+
+/// The window that `ac` grants to a requestor that asked for `asked`: what both have. Without an item in both it is
+/// synchronous.
+#[must_use]
+pub fn granted_window(asked: Option<AsyncOperationsWindow>, ac: &AssociateAc) -> AsyncOperationsWindow {
+    let both = asked.zip(ac.user.async_operations);
+    both.map_or(AsyncOperationsWindow::SYNCHRONOUS, |(asked, granted)| {
+        asked.at_most(granted)
+    })
 }
 
 /// What `ac` answers to one proposed context. A context it does not mention, or accepts with a syntax that was not

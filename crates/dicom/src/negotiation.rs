@@ -68,6 +68,112 @@ pub struct CommonExtended {
     pub abstract_syntax: AbstractSyntaxUid,
     /// Its service class; 1.2.840.10008.4.2 is storage.
     pub service_class: Box<str>,
+    /// Standard classes of which it is a specialization.
+    pub related_general: Vec<AbstractSyntaxUid>,
+}
+
+/// SOP class extended negotiation (PS3.7 §D.3.3.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendedNegotiation {
+    /// The SOP class it speaks of.
+    pub abstract_syntax: AbstractSyntaxUid,
+    /// Service class application information, as the class's service defines it (for storage PS3.4 §B.3.1).
+    pub application_information: Box<[u8]>,
+}
+
+/// SCP/SCU role selection (PS3.7 §D.3.3.4): in a proposal what the requestor offers to be, in an answer what of it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleSelection {
+    /// The class it speaks of.
+    pub abstract_syntax: AbstractSyntaxUid,
+    /// The requestor is SCU of it.
+    pub scu: bool,
+    /// The requestor is SCP of it.
+    pub scp: bool,
+}
+
+/// Asynchronous operations window (PS3.7 §D.3.3.3): how many operations may await their answer at a time. 0: no limit. An
+/// association without the item has 1 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsyncOperationsWindow {
+    /// Operations that the requestor may invoke.
+    pub invoked: u16,
+    /// Operations that the requestor will perform.
+    pub performed: u16,
+}
+
+impl AsyncOperationsWindow {
+    /// What an association without the item has.
+    pub const SYNCHRONOUS: Self = Self {
+        invoked: 1,
+        performed: 1,
+    };
+
+    /// The smaller of each number, 0 being the largest: an answer never exceeds what was proposed.
+    #[must_use]
+    pub fn at_most(self, other: Self) -> Self {
+        let smaller = |a: u16, b: u16| match (a, b) {
+            (0, limit) | (limit, 0) => limit,
+            (a, b) => a.min(b),
+        };
+        Self {
+            invoked: smaller(self.invoked, other.invoked),
+            performed: smaller(self.performed, other.performed),
+        }
+    }
+}
+
+/// Kind of a user identity (PS3.7 Table D.3-14). Kept as it came.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserIdentityType(pub u8);
+
+impl UserIdentityType {
+    /// A user name.
+    pub const USERNAME: Self = Self(1);
+    /// A user name, and a passcode as secondary field.
+    pub const USERNAME_AND_PASSCODE: Self = Self(2);
+    /// A Kerberos service ticket.
+    pub const KERBEROS: Self = Self(3);
+    /// A SAML assertion.
+    pub const SAML: Self = Self(4);
+    /// A JSON Web Token.
+    pub const JWT: Self = Self(5);
+}
+
+impl fmt::Debug for UserIdentityType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.0 {
+            1 => "username",
+            2 => "username and passcode",
+            3 => "Kerberos",
+            4 => "SAML",
+            5 => "JWT",
+            _ => "unknown",
+        };
+        write!(f, "{words} ({})", self.0)
+    }
+}
+
+/// User identity (PS3.7 §D.3.3.7). `Debug` shows neither field: a name is a person's, the rest are secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserIdentity {
+    /// Its kind.
+    pub kind: UserIdentityType,
+    /// The requestor asks for an answer (59H) when it is accepted.
+    pub positive_response_requested: bool,
+    /// The name, ticket, assertion or token.
+    pub primary_field: Box<[u8]>,
+    /// The passcode; empty for every other kind.
+    pub secondary_field: Box<[u8]>,
+}
+
+impl fmt::Debug for UserIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserIdentity")
+            .field("kind", &self.kind)
+            .field("positive_response_requested", &self.positive_response_requested)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A whole A-ASSOCIATE-RQ, as a decision needs it.
@@ -83,10 +189,16 @@ pub struct Proposal {
     pub called_ae_title: AeTitle,
     /// 1 to 128, in the requestor's order.
     pub contexts: Vec<ProposedContext>,
-    /// SOP classes for which storage extended negotiation (PS3.4 §B.3.1) was offered. Recorded, not answered.
-    pub extended: Vec<AbstractSyntaxUid>,
+    /// SOP class extended negotiation items.
+    pub extended: Vec<ExtendedNegotiation>,
     /// SOP class common extended negotiation items.
     pub common_extended: Vec<CommonExtended>,
+    /// Role selection items; a class without one has the requestor as SCU.
+    pub roles: Vec<RoleSelection>,
+    /// Who the requestor's user is, by its word.
+    pub user_identity: Option<UserIdentity>,
+    /// How many operations the requestor would like to have under way. `None`: one.
+    pub async_operations: Option<AsyncOperationsWindow>,
     /// The requestor's implementation class UID, as it came (PS3.7 §D.3.3.2).
     pub implementation_class_uid: Option<Box<str>>,
     /// The requestor's implementation version name, as it came.
@@ -254,6 +366,29 @@ mod tests {
         assert_eq!(PresentationContextId::nth(0).unwrap().get(), 1);
         assert_eq!(PresentationContextId::nth(127).unwrap().get(), 255);
         assert_eq!(PresentationContextId::nth(128), None);
+    }
+
+    #[test]
+    fn a_window_is_answered_with_the_smaller_and_0_is_no_limit() {
+        let window = |invoked, performed| AsyncOperationsWindow { invoked, performed };
+        assert_eq!(window(8, 0).at_most(window(3, 5)), window(3, 5));
+        assert_eq!(window(0, 1).at_most(window(0, 9)), window(0, 1));
+    }
+
+    #[test]
+    fn secrets_of_a_user_identity_are_not_shown() {
+        let identity = UserIdentity {
+            kind: UserIdentityType::USERNAME_AND_PASSCODE,
+            positive_response_requested: true,
+            primary_field: b"alice".as_slice().into(),
+            secondary_field: b"hunter2".as_slice().into(),
+        };
+        let shown = format!("{identity:?}");
+        assert!(shown.contains("username and passcode (2)"), "{shown}");
+        assert!(
+            !shown.contains("alice") && !shown.contains("hunter2") && !shown.contains("97, 108"),
+            "{shown}"
+        );
     }
 
     #[test]

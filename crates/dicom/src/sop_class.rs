@@ -318,12 +318,14 @@ mod tests {
         let said = CommonExtended {
             abstract_syntax: AbstractSyntaxUid::try_from("1.2.3").unwrap(),
             service_class: STORAGE_SERVICE_CLASS.into(),
+            related_general: Vec::new(),
         };
         assert_eq!(classify("1.2.3", &[said]).group, Group::New);
         assert_eq!(classify("1.2.3", &[]).group, Group::Private);
         let commitment = CommonExtended {
             abstract_syntax: AbstractSyntaxUid::try_from("1.2.840.10008.1.20.1").unwrap(),
             service_class: STORAGE_SERVICE_CLASS.into(),
+            related_general: Vec::new(),
         };
         assert_eq!(classify("1.2.840.10008.1.20.1", &[commitment]).group, Group::Service);
     }

@@ -192,6 +192,9 @@ pub(crate) fn proposal(calling: &str, called: &str) -> Proposal {
         }],
         extended: Vec::new(),
         common_extended: Vec::new(),
+        roles: Vec::new(),
+        user_identity: None,
+        async_operations: None,
         implementation_class_uid: None,
         implementation_version_name: None,
     }

@@ -66,6 +66,9 @@ fn proposal(contexts: &[(&str, &[&str])]) -> Proposal {
         contexts: contexts.iter().enumerate().map(context).collect(),
         extended: vec![],
         common_extended: vec![],
+        roles: vec![],
+        user_identity: None,
+        async_operations: None,
         implementation_class_uid: None,
         implementation_version_name: None,
     }
@@ -158,6 +161,7 @@ fn a_class_that_the_requestor_says_is_storage_is_carried_to_the_end() {
     proposal.common_extended = vec![CommonExtended {
         abstract_syntax: class.clone(),
         service_class: "1.2.840.10008.4.2".into(),
+        related_general: Vec::new(),
     }];
     let decision = engine.decide(&proposal, &DestinationKnowledge::default());
     assert_eq!(decision.contexts[0].answer, accepted(IMPLICIT_VR_LE));

@@ -2,12 +2,15 @@
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use bytes::{Buf as _, Bytes};
-use packhorse_dicom::negotiation::{CommonExtended, ContextResult, PresentationContextId, ProposedContext, Rejection};
+use packhorse_dicom::negotiation::{
+    AsyncOperationsWindow, CommonExtended, ContextResult, ExtendedNegotiation, PresentationContextId, ProposedContext,
+    Rejection, RoleSelection, UserIdentity, UserIdentityType,
+};
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 
 use super::{
-    Abort, AnsweredContext, AssociateAc, AssociateRq, CONTEXTS_MAX, Pdu, RoleSelection, TRANSFER_SYNTAXES_MAX,
-    UserInformation, Violation,
+    Abort, AnsweredContext, AssociateAc, AssociateRq, CONTEXTS_MAX, Pdu, TRANSFER_SYNTAXES_MAX, USER_IDENTITY_LEN_MAX,
+    USER_ITEMS_MAX, UserInformation, VERSION_NAME_LEN_MAX, Violation,
 };
 
 /// Reads the PDU of type `pdu_type` whose bytes behind the 6-byte header are `body`.
@@ -73,26 +76,28 @@ fn associate_rq(mut body: Bytes) -> Result<AssociateRq, Violation> {
         calling_ae_title: calling,
         application_context: "".into(),
         contexts: Vec::new(),
+        unusable: Vec::new(),
         user: UserInformation::default(),
     };
     while let Some((kind, item)) = next_item(&mut body)? {
         match kind {
             0x10 => rq.application_context = text(&item),
             0x20 => {
-                let context = proposed_context(item)?;
-                if rq.contexts.iter().any(|other| other.id == context.id) {
+                let (id, context) = proposed_context(item)?;
+                // So there are 128 at most: there are no more odd ids.
+                if rq.unusable.contains(&id) || rq.contexts.iter().any(|other| other.id == id) {
                     return Err(Violation::Invalid("two presentation contexts have one id"));
                 }
-                if rq.contexts.len() >= CONTEXTS_MAX {
-                    return Err(Violation::Invalid("more than 128 presentation contexts"));
+                match context {
+                    Some(context) => rq.contexts.push(context),
+                    None => rq.unusable.push(id),
                 }
-                rq.contexts.push(context);
             }
             0x50 => rq.user = user_information(item)?,
             _ => {}
         }
     }
-    if rq.contexts.is_empty() {
+    if rq.contexts.is_empty() && rq.unusable.is_empty() {
         return Err(Violation::Invalid("an A-ASSOCIATE-RQ without presentation contexts"));
     }
     Ok(rq)
@@ -157,7 +162,8 @@ fn text(bytes: &[u8]) -> Box<str> {
     shown.trim_matches(['\0', ' ']).into()
 }
 
-fn proposed_context(mut item: Bytes) -> Result<ProposedContext, Violation> {
+/// The context's id, and the context unless its abstract syntax is none.
+fn proposed_context(mut item: Bytes) -> Result<(PresentationContextId, Option<ProposedContext>), Violation> {
     let id = context_id(&mut item)?;
     let mut abstract_syntax = None;
     let mut transfer_syntaxes = Vec::new();
@@ -170,14 +176,12 @@ fn proposed_context(mut item: Bytes) -> Result<ProposedContext, Violation> {
             _ => {}
         }
     }
-    let abstract_syntax = abstract_syntax.ok_or(Violation::Invalid(
-        "a presentation context without a usable abstract syntax",
-    ))?;
-    Ok(ProposedContext {
+    let context = abstract_syntax.map(|abstract_syntax| ProposedContext {
         id,
         abstract_syntax,
         transfer_syntaxes,
-    })
+    });
+    Ok((id, context))
 }
 
 /// The id and the three bytes behind it, of which the second is the result in an A-ASSOCIATE-AC.
@@ -212,21 +216,37 @@ fn answered_context(mut item: Bytes) -> Result<AnsweredContext, Violation> {
 
 fn user_information(mut item: Bytes) -> Result<UserInformation, Violation> {
     let mut user = UserInformation::default();
-    while let Some((kind, mut value)) = next_item(&mut item)? {
-        match kind {
-            0x51 => user.max_pdu_length = value.try_get_u32().ok(),
-            0x52 => user.implementation_class_uid = Some(text(&value)),
-            0x54 => user.roles.extend(role_selection(value)),
-            0x55 => user.implementation_version_name = Some(text(&value)),
-            0x56 => user
-                .extended
-                .extend(counted(&mut value).and_then(|uid| AbstractSyntaxUid::try_from(&*uid).ok())),
-            0x57 => user.common_extended.extend(common_extended(value)),
-            // 53H asynchronous operations window and 58H user identity: not offered, so not answered.
-            _ => {}
-        }
+    while let Some((kind, value)) = next_item(&mut item)? {
+        user_item(&mut user, kind, value);
     }
     Ok(user)
+}
+
+/// One sub-item of the user information. What is cut short in one, or unknown, is passed over.
+pub(super) fn user_item(user: &mut UserInformation, kind: u8, mut value: Bytes) {
+    match kind {
+        0x51 => user.max_pdu_length = value.try_get_u32().ok(),
+        0x52 => user.implementation_class_uid = Some(text(value.get(..64).unwrap_or(&value))),
+        0x53 => user.async_operations = async_operations(&value),
+        0x54 if user.roles.len() < USER_ITEMS_MAX => user.roles.extend(role_selection(value)),
+        0x55 => {
+            let name = value.get(..VERSION_NAME_LEN_MAX).unwrap_or(&value);
+            user.implementation_version_name = Some(text(name));
+        }
+        0x56 if user.extended.len() < USER_ITEMS_MAX => user.extended.extend(extended(value)),
+        0x57 if user.common_extended.len() < USER_ITEMS_MAX => user.common_extended.extend(common_extended(value)),
+        0x58 => user.user_identity = user_identity(value),
+        0x59 => user.user_identity_response = counted(&mut value),
+        _ => {}
+    }
+}
+
+fn async_operations(value: &[u8]) -> Option<AsyncOperationsWindow> {
+    let [a, b, c, d] = value.first_chunk().copied()?;
+    Some(AsyncOperationsWindow {
+        invoked: u16::from_be_bytes([a, b]),
+        performed: u16::from_be_bytes([c, d]),
+    })
 }
 
 /// A value behind its 16-bit length; `None` when it is cut short, which costs only this sub-item.
@@ -246,12 +266,43 @@ fn role_selection(mut value: Bytes) -> Option<RoleSelection> {
     })
 }
 
+fn extended(mut value: Bytes) -> Option<ExtendedNegotiation> {
+    let class = counted(&mut value)?;
+    Some(ExtendedNegotiation {
+        abstract_syntax: AbstractSyntaxUid::try_from(&*class).ok()?,
+        application_information: value.as_ref().into(),
+    })
+}
+
+/// The related general classes may be absent: older writers knew none.
 fn common_extended(mut value: Bytes) -> Option<CommonExtended> {
     let class = counted(&mut value)?;
     let abstract_syntax = AbstractSyntaxUid::try_from(&*class).ok()?;
     let service_class = text(&counted(&mut value)?);
+    let mut related = counted(&mut value).unwrap_or_default();
+    let mut related_general = Vec::new();
+    while let Some(uid) = counted(&mut related) {
+        if related_general.len() < USER_ITEMS_MAX {
+            related_general.extend(AbstractSyntaxUid::try_from(&*uid));
+        }
+    }
     Some(CommonExtended {
         abstract_syntax,
         service_class,
+        related_general,
+    })
+}
+
+fn user_identity(mut value: Bytes) -> Option<UserIdentity> {
+    let kind = UserIdentityType(value.try_get_u8().ok()?);
+    let positive_response_requested = value.try_get_u8().ok()? != 0;
+    let primary = counted(&mut value)?;
+    // Absent where only the kind with a passcode has one.
+    let secondary = counted(&mut value).unwrap_or_default();
+    (primary.len() <= USER_IDENTITY_LEN_MAX && secondary.len() <= USER_IDENTITY_LEN_MAX).then(|| UserIdentity {
+        kind,
+        positive_response_requested,
+        primary_field: primary.as_ref().into(),
+        secondary_field: secondary.as_ref().into(),
     })
 }

@@ -1,8 +1,7 @@
 //! Conversions between our PDUs and dicom-ul's, for whoever has code on its types.
 //!
 //! dicom-ul's types say less: codes it does not know, AE titles that are no text and an AC's context without a transfer
-//! syntax cannot be put into them. Ours keep of an extended negotiation item only the class; so the way through ours loses
-//! what the driver has no use for: application information, user identity, unknown sub-items.
+//! syntax cannot be put into them. The way through ours loses unknown sub-items.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use dicom_ul::pdu as ul;
@@ -12,10 +11,13 @@ use dicom_ul::pdu::{
     PresentationContextResultReason as ResultReason, UserVariableItem,
 };
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{ContextResult, PresentationContextId, ProposedContext, Rejection};
+use packhorse_dicom::negotiation::{
+    ContextResult, ExtendedNegotiation, PresentationContextId, ProposedContext, Rejection, RoleSelection, UserIdentity,
+    UserIdentityType,
+};
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 
-use super::{Abort, AnsweredContext, AssociateAc, AssociateRq, Pdu, RoleSelection, UserInformation};
+use super::{Abort, AnsweredContext, AssociateAc, AssociateRq, Pdu, UserInformation};
 use crate::pdv::{Pdvs, frame_header};
 
 #[cfg(test)]
@@ -75,7 +77,7 @@ fn ul_rq(rq: &AssociateRq) -> Converted<ul::AssociationRQ> {
         called_ae_title: ul_title(&rq.called_ae_title)?,
         application_context_name: rq.application_context.to_string(),
         presentation_contexts: contexts.collect(),
-        user_variables: ul_user(&rq.user),
+        user_variables: ul_user(&rq.user)?,
     })
 }
 
@@ -94,6 +96,7 @@ fn our_rq(rq: &ul::AssociationRQ) -> Converted<AssociateRq> {
         calling_ae_title: our_title(&rq.calling_ae_title)?,
         application_context: rq.application_context_name.trim_matches(['\0', ' ']).into(),
         contexts: contexts.collect::<Converted<_>>()?,
+        unusable: Vec::new(),
         user: our_user(&rq.user_variables)?,
     })
 }
@@ -113,7 +116,7 @@ fn ul_ac(ac: &AssociateAc) -> Converted<ul::AssociationAC> {
         called_ae_title: ul_title(&ac.called_ae_title)?,
         application_context_name: ac.application_context.to_string(),
         presentation_contexts: contexts.collect::<Converted<_>>()?,
-        user_variables: ul_user(&ac.user),
+        user_variables: ul_user(&ac.user)?,
     })
 }
 
@@ -135,19 +138,89 @@ fn our_ac(ac: &ul::AssociationAC) -> Converted<AssociateAc> {
     })
 }
 
-/// In the order in which [`encode`](super::encode) writes them.
-fn ul_user(user: &UserInformation) -> Vec<UserVariableItem> {
-    let length = user.max_pdu_length.map(UserVariableItem::MaxLength);
+/// In the order in which [`encode`](super::encode) writes them. Items without a variant of their own are `Unknown` ones,
+/// which dicom-ul writes as they are.
+fn ul_user(user: &UserInformation) -> Converted<Vec<UserVariableItem>> {
+    let mut items: Vec<UserVariableItem> = user
+        .max_pdu_length
+        .map(UserVariableItem::MaxLength)
+        .into_iter()
+        .collect();
     let class = user.implementation_class_uid.as_deref();
-    let class = class.map(|uid| UserVariableItem::ImplementationClassUID(uid.to_owned()));
-    let roles = user.roles.iter().map(|role| {
+    items.extend(class.map(|uid| UserVariableItem::ImplementationClassUID(uid.to_owned())));
+    if user.async_operations.is_some() {
+        items.push(unknown(|only| only.async_operations = user.async_operations)?);
+    }
+    items.extend(user.roles.iter().map(|role| {
         let RoleSelection { scu, scp, .. } = *role;
         let class = role.abstract_syntax.to_string();
         UserVariableItem::ScuScpRoleSelectionSubItem(class, ul::RequestorRoles { scu, scp })
-    });
+    }));
     let version = user.implementation_version_name.as_deref();
-    let version = version.map(|name| UserVariableItem::ImplementationVersionName(name.to_owned()));
-    length.into_iter().chain(class).chain(roles).chain(version).collect()
+    items.extend(version.map(|name| UserVariableItem::ImplementationVersionName(name.to_owned())));
+    items.extend(user.extended.iter().map(|offer| {
+        let class = offer.abstract_syntax.to_string();
+        UserVariableItem::SopClassExtendedNegotiationSubItem(class, offer.application_information.to_vec())
+    }));
+    for said in &user.common_extended {
+        items.push(unknown(|only| only.common_extended = vec![said.clone()])?);
+    }
+    if let Some(identity) = &user.user_identity {
+        items.push(UserVariableItem::UserIdentityItem(ul_identity(identity)?));
+    }
+    if user.user_identity_response.is_some() {
+        items.push(unknown(|only| {
+            only.user_identity_response.clone_from(&user.user_identity_response)
+        })?);
+    }
+    Ok(items)
+}
+
+/// The one sub-item that `fill` puts into user information.
+fn unknown(fill: impl FnOnce(&mut UserInformation)) -> Converted<UserVariableItem> {
+    let mut only = UserInformation::default();
+    fill(&mut only);
+    let mut written = BytesMut::new();
+    super::write::user_information(&mut written, &only).map_err(|_| NoCounterpart("an item that is too long"))?;
+    // Behind the user information item's header and the sub-item's own.
+    match &*written {
+        [_, _, _, _, kind, _, _, _, value @ ..] => Ok(UserVariableItem::Unknown(*kind, value.to_vec())),
+        _ => Err(NoCounterpart("an item that is not there")),
+    }
+}
+
+fn ul_identity(identity: &UserIdentity) -> Converted<ul::UserIdentity> {
+    let kind = match identity.kind {
+        UserIdentityType::USERNAME => ul::UserIdentityType::Username,
+        UserIdentityType::USERNAME_AND_PASSCODE => ul::UserIdentityType::UsernamePassword,
+        UserIdentityType::KERBEROS => ul::UserIdentityType::KerberosServiceTicket,
+        UserIdentityType::SAML => ul::UserIdentityType::SamlAssertion,
+        UserIdentityType::JWT => ul::UserIdentityType::Jwt,
+        _ => return Err(NoCounterpart("an unknown kind of user identity")),
+    };
+    let (primary, secondary) = (identity.primary_field.to_vec(), identity.secondary_field.to_vec());
+    Ok(ul::UserIdentity::new(
+        identity.positive_response_requested,
+        kind,
+        primary,
+        secondary,
+    ))
+}
+
+fn our_identity(identity: &ul::UserIdentity) -> Converted<UserIdentity> {
+    Ok(UserIdentity {
+        kind: match identity.identity_type() {
+            ul::UserIdentityType::Username => UserIdentityType::USERNAME,
+            ul::UserIdentityType::UsernamePassword => UserIdentityType::USERNAME_AND_PASSCODE,
+            ul::UserIdentityType::KerberosServiceTicket => UserIdentityType::KERBEROS,
+            ul::UserIdentityType::SamlAssertion => UserIdentityType::SAML,
+            ul::UserIdentityType::Jwt => UserIdentityType::JWT,
+            _ => return Err(NoCounterpart("an unknown kind of user identity")),
+        },
+        positive_response_requested: identity.positive_response_requested(),
+        primary_field: identity.primary_field().into(),
+        secondary_field: identity.secondary_field().into(),
+    })
 }
 
 fn our_user(items: &[UserVariableItem]) -> Converted<UserInformation> {
@@ -168,8 +241,16 @@ fn our_user(items: &[UserVariableItem]) -> Converted<UserInformation> {
                     scp: *scp,
                 });
             }
-            UserVariableItem::SopClassExtendedNegotiationSubItem(class, _) => user.extended.push(our_class(class)?),
-            UserVariableItem::UserIdentityItem(_) | UserVariableItem::Unknown(..) => {}
+            UserVariableItem::SopClassExtendedNegotiationSubItem(class, information) => {
+                user.extended.push(ExtendedNegotiation {
+                    abstract_syntax: our_class(class)?,
+                    application_information: information.as_slice().into(),
+                });
+            }
+            UserVariableItem::UserIdentityItem(identity) => user.user_identity = Some(our_identity(identity)?),
+            UserVariableItem::Unknown(kind, value) => {
+                super::read::user_item(&mut user, *kind, Bytes::copy_from_slice(value));
+            }
         }
     }
     Ok(user)

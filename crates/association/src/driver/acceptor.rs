@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
-use crate::codec::{Abort, AssociateRq, Pdu, Violation};
+use crate::codec::{Abort, Pdu, UserInformation, Violation};
 use crate::dimse::{self, CEchoRq, CStoreRq, Command, Piece};
 use crate::machine::{Event, Machine};
 use crate::negotiate::{self, Decide, MAX_PDU_LENGTH};
@@ -72,13 +72,14 @@ pub async fn accept(
     };
     let proposal = match negotiate::proposal(&rq, peer.ip(), listener) {
         Ok(proposal) => proposal,
-        Err(rejection) => return Err(refuse(core, &rq, rejection, config).await),
+        Err(rejection) => return Err(refuse(core, rejection, config).await),
     };
     let answer = decide.decide(&proposal);
     if let Answer::Reject(rejection) = answer {
-        return Err(refuse(core, &rq, rejection, config).await);
+        return Err(refuse(core, rejection, config).await);
     }
-    let pdu = negotiate::answer_pdu(&rq, &answer, max_pdu_length);
+    let user = decide.user_information(&proposal, UserInformation::ours(max_pdu_length));
+    let pdu = negotiate::answer_pdu(&rq, &answer, user);
     let answers = answers_of(&pdu, &proposal.contexts);
     core.machine.answer(now(), pdu);
     core.flush().await?;
@@ -93,8 +94,8 @@ pub async fn accept(
     })
 }
 
-async fn refuse(mut core: Core, rq: &AssociateRq, rejection: Rejection, config: &AcceptorConfig) -> AssociationError {
-    let pdu = negotiate::answer_pdu(rq, &Answer::Reject(rejection), 0);
+async fn refuse(mut core: Core, rejection: Rejection, config: &AcceptorConfig) -> AssociationError {
+    let pdu = Pdu::AssociateRj(rejection);
     core.machine.answer(now(), pdu);
     drop(core.flush().await);
     core.await_close(config.artim).await;

@@ -77,7 +77,7 @@ impl Core {
     /// Sends what the machine has to send.
     pub(super) async fn flush(&mut self) -> Result<(), AssociationError> {
         while let Some(pdu) = self.machine.poll_transmit() {
-            codec::encode(&pdu, &mut self.out);
+            codec::encode(&pdu, &mut self.out)?;
         }
         self.write_out().await
     }
@@ -165,7 +165,7 @@ impl Core {
                     self.read_more(timer).await?;
                     self.machine.handle_timeout(now());
                     if deadline.is_some_and(|deadline| deadline <= now()) && self.machine.poll_timeout().is_none() {
-                        self.abort(Abort::PROVIDER).await;
+                        self.abort(Abort::USER).await;
                         return Err(awaited.timed_out());
                     }
                 }
@@ -225,7 +225,7 @@ impl Core {
             }
             match self.event_by(awaited, deadline).await? {
                 Event::Data(body) => self.pdvs = Some(Pdvs::new(body)),
-                Event::ReleaseRequested => self.machine.answer_release(now()),
+                Event::ReleaseRequested | Event::ReleaseConfirmed => self.machine.answer_release(now()),
                 Event::Released => {
                     self.flush().await?;
                     return Ok(None);
@@ -252,6 +252,7 @@ impl Core {
             | Event::Rejected(_)
             | Event::Data(_)
             | Event::ReleaseRequested
+            | Event::ReleaseConfirmed
             | Event::Released
             | Event::Lost => AssociationError::Lost,
         }

@@ -7,7 +7,7 @@ use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::Rejection;
 
 use super::requestor::SourceError;
-use crate::codec::{Abort, Violation};
+use crate::codec::{Abort, TooLong, Violation};
 
 /// An association ended, or did not come about. Whatever the variant, the connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum AssociationError {
     /// Our own data source failed; the association was aborted, so that no part of the data set passes for the whole.
     #[error("the data set could not be read to its end, the association was aborted")]
     Source(#[source] SourceError),
+    /// What we say of ourselves does not fit into the PDU; nothing was sent.
+    #[error("the association cannot be negotiated")]
+    TooLong(#[from] TooLong),
     /// A request was dropped without an answer; the association was aborted.
     #[error("a request was left without an answer, the association was aborted")]
     Unanswered,

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
-use crate::codec::{Abort, Violation};
+use crate::codec::{Abort, UserInformation, Violation};
 use crate::dimse::{self, CStoreRq, CStoreRsp, Command, Piece};
 use crate::machine::{Event, Machine};
 use crate::negotiate::{self, MAX_PDU_LENGTH};
@@ -36,6 +36,9 @@ pub struct RequestorConfig {
     /// Longest P-DATA-TF variable field taken, in bytes. Default 128 KiB; brought into
     /// [`OWN_MAX_RANGE`](negotiate::OWN_MAX_RANGE), 0 included.
     pub max_pdu_length: u32,
+    /// The rest of what we say of ourselves: implementation, user identity, roles, extended negotiation, asynchronous
+    /// operations window. Default: [`UserInformation::ours`]. Its maximum length is the one above.
+    pub user: UserInformation,
     /// How long opening the connection may take. Default 10 s.
     pub connect: Duration,
     /// How long the answer to an A-ASSOCIATE-RQ or an A-RELEASE-RQ may take. Default 30 s.
@@ -49,11 +52,12 @@ pub struct RequestorConfig {
 impl RequestorConfig {
     /// The defaults, between these two titles.
     #[must_use]
-    pub const fn new(calling: AeTitle, called: AeTitle) -> Self {
+    pub fn new(calling: AeTitle, called: AeTitle) -> Self {
         Self {
             calling,
             called,
             max_pdu_length: MAX_PDU_LENGTH,
+            user: UserInformation::ours(MAX_PDU_LENGTH),
             connect: Duration::from_secs(10),
             artim: Duration::from_secs(30),
             dimse: Duration::from_secs(300),
@@ -122,8 +126,13 @@ impl RequestedAssociation {
             }
         };
         let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
-        let rq = negotiate::request_pdu(&config.calling, &config.called, contexts.clone(), max_pdu_length);
-        let machine = Machine::associate(now(), config.artim, rq);
+        let user = UserInformation {
+            max_pdu_length: Some(max_pdu_length),
+            ..config.user.clone()
+        };
+        let rq = negotiate::request_pdu(&config.calling, &config.called, contexts.clone(), user);
+        let mut machine = Machine::associate(now(), config.artim, rq);
+        machine.handle_connected(now());
         let mut core = Core::new(stream, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
         let awaited = Awaited {
             what: "an answer to the A-ASSOCIATE-RQ",

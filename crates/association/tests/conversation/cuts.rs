@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use packhorse_association::codec::UserInformation;
 use packhorse_association::negotiate::{self, MAX_PDU_LENGTH};
 use packhorse_association::{AcceptorConfig, AssociationError, Pdu, RequestedAssociation, dimse, pdv};
 use packhorse_dicom::status::Status;
@@ -113,7 +114,11 @@ async fn ask(listener: TcpListener, answers: &[u8]) -> Reached {
 async fn our_requestor_ends_at_every_byte_and_takes_no_part_of_an_answer() {
     let rq = associate_rq();
     let accepted = no_raw_data(&negotiate::proposal(&rq, [127, 0, 0, 1].into(), "").unwrap());
-    let mut answers = encoded(&negotiate::answer_pdu(&rq, &accepted, MAX_PDU_LENGTH));
+    let mut answers = encoded(&negotiate::answer_pdu(
+        &rq,
+        &accepted,
+        UserInformation::ours(MAX_PDU_LENGTH),
+    ));
     let association = answers.len();
     let mut store_rq = store_rq();
     store_rq.message_id = 1;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use packhorse_association::codec::{self, AssociateRq};
+use packhorse_association::codec::{self, AssociateRq, UserInformation};
 use packhorse_association::negotiate::{self, MAX_PDU_LENGTH};
 use packhorse_association::{
     AcceptorConfig, AssociationError, CStoreRq, Pdu, Request, RequestorConfig, StoreRequest, accept, dimse, pdv,
@@ -65,12 +65,17 @@ pub(crate) fn title(text: &str) -> AeTitle {
 }
 
 pub(crate) fn associate_rq() -> AssociateRq {
-    negotiate::request_pdu(&title("PEER"), &title("OURS"), contexts(), MAX_PDU_LENGTH)
+    negotiate::request_pdu(
+        &title("PEER"),
+        &title("OURS"),
+        contexts(),
+        UserInformation::ours(MAX_PDU_LENGTH),
+    )
 }
 
 pub(crate) fn encoded(pdu: &Pdu) -> BytesMut {
     let mut bytes = BytesMut::new();
-    codec::encode(pdu, &mut bytes);
+    codec::encode(pdu, &mut bytes).unwrap();
     bytes
 }
 

@@ -1,7 +1,7 @@
 //! Our requestor: what ends a data set, and what never does.
 
 use bytes::{Bytes, BytesMut};
-use packhorse_association::codec::Abort;
+use packhorse_association::codec::{Abort, UserInformation};
 use packhorse_association::driver::SourceError;
 use packhorse_association::negotiate::{self, MAX_PDU_LENGTH};
 use packhorse_association::{AssociationError, DataSource, Pdu, RequestedAssociation, dimse, pdv};
@@ -23,8 +23,12 @@ async fn associated() -> (RequestedAssociation, Peer) {
         panic!()
     };
     let answer = no_raw_data(&negotiate::proposal(&rq, [127, 0, 0, 1].into(), "").unwrap());
-    peer.send(&encoded(&negotiate::answer_pdu(&rq, &answer, MAX_PDU_LENGTH)))
-        .await;
+    peer.send(&encoded(&negotiate::answer_pdu(
+        &rq,
+        &answer,
+        UserInformation::ours(MAX_PDU_LENGTH),
+    )))
+    .await;
     (asking.await.unwrap().unwrap(), peer)
 }
 

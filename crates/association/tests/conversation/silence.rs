@@ -36,7 +36,7 @@ async fn an_association_without_requests_is_aborted() {
     tokio::time::pause();
     let ended = serving.await.unwrap().ended;
     assert_eq!(timed_out(&ended), ("a request", config.idle));
-    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::PROVIDER)));
+    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::USER)));
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_data_set_that_does_not_go_on_is_aborted_and_not_whole() {
     assert_eq!(begun.await.unwrap().as_deref(), Some(b"part".as_slice()));
     tokio::time::pause();
     assert_eq!(timed_out(&serving.await.unwrap()), ("the next fragment", config.dimse));
-    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::PROVIDER)));
+    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::USER)));
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_requestor_gives_up_on_an_acceptor_that_does_not_answer() {
         timed_out(&ended),
         ("an answer to the A-ASSOCIATE-RQ", requestor_config().artim)
     );
-    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::PROVIDER)));
+    assert_eq!(peer.pdu().await, Some(Pdu::Abort(Abort::USER)));
 }
 
 #[tokio::test]

@@ -37,15 +37,13 @@ async fn an_even_or_doubled_context_id_is_an_invalid_parameter() {
 }
 
 #[tokio::test]
-async fn what_is_no_pdu_and_what_cannot_come_yet_are_told_apart() {
+async fn before_an_association_what_is_no_request_is_aborted_by_the_user() {
     let release = encoded(&Pdu::ReleaseRq);
-    for (bytes, abort) in [
-        (b"GET / HTTP/1.1\r\n\r\n".as_slice(), Abort::UNRECOGNIZED_PDU),
-        (&*release, Abort::UNEXPECTED_PDU),
-    ] {
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &*release] {
         let (address, serving) = acceptor(AcceptorConfig::default()).await;
         let mut peer = Peer::connect(address).await;
-        assert_eq!(aborted(&mut peer, bytes).await, abort);
+        // AA-1, PS3.8 Table 9-10.
+        assert_eq!(aborted(&mut peer, bytes).await, Abort::USER);
         drop(peer);
         served(serving).await.ended.unwrap_err();
     }

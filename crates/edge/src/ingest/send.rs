@@ -175,6 +175,9 @@ impl Sender {
             }],
             extended: Vec::new(),
             common_extended: Vec::new(),
+            roles: Vec::new(),
+            user_identity: None,
+            async_operations: None,
             implementation_class_uid: None,
             implementation_version_name: None,
         }

@@ -54,6 +54,9 @@ fn proposal(calling: &str, called: &str, contexts: &[(&str, &[&str])]) -> Propos
         contexts: contexts.iter().enumerate().map(context).collect(),
         extended: vec![],
         common_extended: vec![],
+        roles: vec![],
+        user_identity: None,
+        async_operations: None,
         implementation_class_uid: None,
         implementation_version_name: None,
     }

@@ -1,7 +1,7 @@
 //! Differential tests: two codecs that were written apart read each other's bytes.
 
-use dicom_ul::pdu::{UserIdentity, UserIdentityType, read_pdu, write_pdu};
-use packhorse_dicom::negotiation::ContextResult;
+use dicom_ul::pdu::{read_pdu, write_pdu};
+use packhorse_dicom::negotiation::{AsyncOperationsWindow, CommonExtended, ContextResult};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -30,6 +30,18 @@ fn id(index: usize) -> PresentationContextId {
     PresentationContextId::nth(index).unwrap()
 }
 
+fn identity() -> impl Strategy<Value = UserIdentity> {
+    (1u8..=5, any::<bool>(), vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20)).prop_map(
+        |(kind, positive_response_requested, primary, secondary)| UserIdentity {
+            kind: UserIdentityType(kind),
+            positive_response_requested,
+            primary_field: primary.into(),
+            secondary_field: secondary.into(),
+        },
+    )
+}
+
+/// Everything that user information may hold.
 fn user() -> impl Strategy<Value = UserInformation> {
     let role = (class(), any::<bool>(), any::<bool>());
     let role = role.prop_map(|(abstract_syntax, scu, scp)| RoleSelection {
@@ -37,20 +49,43 @@ fn user() -> impl Strategy<Value = UserInformation> {
         scu,
         scp,
     });
-    let name = "[A-Z0-9_]{1,16}";
-    (
+    let extended = (class(), vec(any::<u8>(), 0..9)).prop_map(|(abstract_syntax, information)| ExtendedNegotiation {
+        abstract_syntax,
+        application_information: information.into(),
+    });
+    let said = (class(), uid(), vec(class(), 0..3)).prop_map(|(abstract_syntax, service_class, related_general)| {
+        CommonExtended {
+            abstract_syntax,
+            service_class: service_class.into(),
+            related_general,
+        }
+    });
+    let window = any::<(u16, u16)>().prop_map(|(invoked, performed)| AsyncOperationsWindow { invoked, performed });
+    let names = (
         option::of(any::<u32>()),
         option::of(uid()),
-        option::of(name),
+        option::of("[A-Z0-9_]{1,16}"),
+    );
+    let response = option::of(vec(any::<u8>(), 0..20).prop_map(Bytes::from));
+    let items = (
+        option::of(window),
         vec(role, 0..4),
-    )
-        .prop_map(|(max_pdu_length, class, name, roles)| UserInformation {
-            max_pdu_length,
-            implementation_class_uid: class.map(Into::into),
-            implementation_version_name: name.map(Into::into),
-            roles,
-            ..UserInformation::default()
-        })
+        vec(extended, 0..3),
+        vec(said, 0..3),
+    );
+    (names, items, option::of(identity()), response).prop_map(|(names, items, user_identity, response)| {
+        UserInformation {
+            max_pdu_length: names.0,
+            implementation_class_uid: names.1.map(Into::into),
+            implementation_version_name: names.2.map(Into::into),
+            async_operations: items.0,
+            roles: items.1,
+            extended: items.2,
+            common_extended: items.3,
+            user_identity,
+            user_identity_response: response,
+        }
+    })
 }
 
 fn associate_rq() -> impl Strategy<Value = Pdu> {
@@ -69,6 +104,7 @@ fn associate_rq() -> impl Strategy<Value = Pdu> {
                 calling_ae_title,
                 application_context: name.into(),
                 contexts: contexts.collect(),
+                unusable: Vec::new(),
                 user,
             }))
         },
@@ -145,7 +181,7 @@ fn pdu() -> impl Strategy<Value = Pdu> {
 
 fn written(pdu: &Pdu) -> BytesMut {
     let mut bytes = BytesMut::new();
-    encode(pdu, &mut bytes);
+    encode(pdu, &mut bytes).unwrap();
     bytes
 }
 
@@ -217,39 +253,6 @@ fn what_dicom_ul_cannot_say_is_no_error_of_ours() {
         assert!(read_pdu(&*bytes, ASSOCIATE_LEN_MAX, true).is_err());
         assert_eq!(read(&bytes), pdu);
     }
-}
-
-#[test]
-fn user_identity_and_unknown_items_of_dicom_ul_are_passed_over() {
-    let items = [
-        UserVariableItem::Unknown(0x53, vec![0, 1, 0, 1]),
-        UserVariableItem::UserIdentityItem(UserIdentity::new(
-            true,
-            UserIdentityType::UsernamePassword,
-            b"user".to_vec(),
-            b"password".to_vec(),
-        )),
-        UserVariableItem::SopClassExtendedNegotiationSubItem("1.2.3".to_owned(), vec![1, 2]),
-        UserVariableItem::MaxLength(4096),
-    ];
-    let theirs = ul::Pdu::AssociationRQ(ul::AssociationRQ {
-        protocol_version: 1,
-        calling_ae_title: "A".to_owned(),
-        called_ae_title: "B".to_owned(),
-        application_context_name: "1.2.840.10008.3.1.1.1".to_owned(),
-        presentation_contexts: vec![ul::PresentationContextProposed {
-            id: 1,
-            abstract_syntax: "1.2.840.10008.1.1".to_owned(),
-            transfer_syntaxes: vec!["1.2.840.10008.1.2".to_owned()],
-        }],
-        user_variables: items.to_vec(),
-    });
-    let Pdu::AssociateRq(ours) = read(&written_by_ul(&theirs)) else {
-        panic!()
-    };
-    assert_eq!(ours.user.max_pdu_length, Some(4096));
-    assert_eq!(ours.user.extended, [our_class("1.2.3").unwrap()]);
-    assert_eq!(Pdu::try_from(&theirs), Ok(Pdu::AssociateRq(ours)));
 }
 
 #[test]
