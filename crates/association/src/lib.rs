@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`codec`], [`pdv`], [`dimse`], [`machine`], [`negotiate`]: no I/O, no clock, no tokio. Time is an input.
-//! - [`driver`] (feature `driver`, default): [`accept`] and [`RequestedAssociation`] over TCP.
+//! - [`driver`] (feature `driver`, default): [`accept`] and [`RequestedAssociation`] over TCP, or over any other
+//!   stream of bytes ([`Connection`]).
 //!
 //! What is absent: any reading of data sets, any re-encoding, C-FIND, C-MOVE, C-GET and the N-services (answered 0211H).
 //! An acceptor asks a [`Decide`] what to answer to a proposal, so that an embedder brings a policy of its own.
@@ -27,7 +28,7 @@ pub use codec::{Abort, Pdu, Violation};
 pub use dimse::{CEchoRq, CStoreRq, CStoreRsp};
 #[cfg(feature = "driver")]
 pub use driver::{
-    AcceptedAssociation, AcceptorConfig, AssociationError, DataSource, EchoRequest, NegotiatedContext, Request,
-    RequestedAssociation, RequestorConfig, StoreRequest, accept,
+    AcceptedAssociation, AcceptorConfig, AssociationError, Connection, DataSource, EchoRequest, NegotiatedContext,
+    Request, RequestedAssociation, RequestorConfig, StoreRequest, Transport, accept,
 };
 pub use negotiate::Decide;

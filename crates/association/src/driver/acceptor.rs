@@ -8,8 +8,8 @@ use packhorse_dicom::negotiation::{
 };
 use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
-use tokio::net::TcpStream;
 
+use super::connection::Connection;
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, Pdu, UserInformation, Violation};
@@ -48,20 +48,30 @@ impl Default for AcceptorConfig {
 }
 
 /// Serves one connection up to the established association: reads the A-ASSOCIATE-RQ, asks `decide`, answers.
-/// `listener` is the name that the proposal carries.
+/// `connection` is a [`TcpStream`](tokio::net::TcpStream), or any [`Connection`]; `listener` is the name that the proposal
+/// carries.
 ///
 /// # Errors
 /// [`AssociationError::Refused`] when the answer was A-ASSOCIATE-RJ; every other variant but `Source` as it says.
 pub async fn accept(
-    stream: TcpStream,
+    connection: impl Into<Connection>,
     listener: &str,
     config: &AcceptorConfig,
     decide: &dyn Decide,
 ) -> Result<AcceptedAssociation, AssociationError> {
-    let peer = stream.peer_addr().map_err(AssociationError::Io)?;
+    accept_over(connection.into(), listener, config, decide).await
+}
+
+async fn accept_over(
+    connection: Connection,
+    listener: &str,
+    config: &AcceptorConfig,
+    decide: &dyn Decide,
+) -> Result<AcceptedAssociation, AssociationError> {
+    let peer = connection.peer().map_err(AssociationError::Io)?;
     let machine = Machine::acceptor(now(), config.artim);
     let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
-    let mut core = Core::new(stream, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
+    let mut core = Core::new(connection, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
     let awaited = Awaited {
         what: "an A-ASSOCIATE-RQ",
         wait: config.artim,
@@ -70,7 +80,7 @@ pub async fn accept(
         Event::Requested(rq) => rq,
         other => return Err(core.ended(other, awaited).await),
     };
-    let proposal = match negotiate::proposal(&rq, peer.ip(), listener) {
+    let proposal = match negotiate::proposal(&rq, peer, listener) {
         Ok(proposal) => proposal,
         Err(rejection) => return Err(refuse(core, rejection, config).await),
     };

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::connection::{Connection, Stream};
 use super::error::AssociationError;
 use crate::codec::{self, Abort, Violation};
 use crate::dimse::{Assembler, Piece};
@@ -47,11 +47,13 @@ impl Awaited {
 /// One association's connection.
 #[derive(Debug)]
 pub(super) struct Core {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) machine: Machine,
     read: BytesMut,
     /// What is still to be written: a write that was cancelled goes on with the next one, so that no PDU is left torn.
     out: BytesMut,
+    /// A stream that buffers may hold back what it took.
+    is_flushed: bool,
     pdvs: Option<Pdvs>,
     assembler: Assembler,
     max_pdu_length: u32,
@@ -60,13 +62,18 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(stream: TcpStream, machine: Machine, max_pdu_length: u32, send: Duration) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    pub(super) fn new(
+        connection: Connection,
+        machine: Machine,
+        max_pdu_length: u32,
+        send: Duration,
+    ) -> io::Result<Self> {
         Ok(Self {
-            stream,
+            stream: connection.into_stream()?,
             machine,
             read: BytesMut::new(),
             out: BytesMut::new(),
+            is_flushed: true,
             pdvs: None,
             assembler: Assembler::default(),
             max_pdu_length,
@@ -96,9 +103,10 @@ impl Core {
 
     /// Writes within the send deadline. After an error nothing more can be written.
     async fn write_out(&mut self) -> Result<(), AssociationError> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.is_flushed {
             return Ok(());
         }
+        self.is_flushed = false;
         let (stream, out) = (&mut self.stream, &mut self.out);
         let written = timeout(self.send, async {
             while out.has_remaining() {
@@ -106,12 +114,13 @@ impl Core {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
             }
-            Ok(())
+            stream.flush().await
         });
         let failed = match written.await {
             Ok(Ok(())) => {
                 // Whoever made the frames may use the block again.
                 self.out = BytesMut::new();
+                self.is_flushed = true;
                 return Ok(());
             }
             Ok(Err(error)) => self.last_words().await.unwrap_or(AssociationError::Io(error)),
@@ -121,6 +130,7 @@ impl Core {
             },
         };
         self.out.clear();
+        self.is_flushed = true;
         self.machine.handle_closed();
         Err(failed)
     }
@@ -192,20 +202,22 @@ impl Core {
         match read {
             Err(_elapsed) => {}
             Ok(Ok(0)) => self.machine.handle_closed(),
-            Ok(Ok(_)) => self.quickack(),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => self.machine.handle_closed(),
+            Ok(Ok(_)) => self.stream.quickack(),
+            // An end without TLS's close_notify is no better than a reset.
+            Ok(Err(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                self.machine.handle_closed();
+            }
             Ok(Err(error)) => {
                 self.machine.handle_closed();
                 return Err(AssociationError::Io(error));
             }
         }
         Ok(())
-    }
-
-    /// Not kept by the kernel, so set after every read. A kernel that has it not is only slower.
-    fn quickack(&self) {
-        #[cfg(target_os = "linux")]
-        drop(socket2::SockRef::from(&self.stream).set_tcp_quickack(true));
     }
 
     /// The next piece of a message, which is to come within `awaited`'s time; `None` when the association was released.

@@ -12,6 +12,7 @@ use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::connection::Connection;
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, UserInformation, Violation};
@@ -125,6 +126,19 @@ impl RequestedAssociation {
                 });
             }
         };
+        Self::request_over(stream, config, contexts).await
+    }
+
+    /// Proposes `contexts` over an open connection, as [`request`](Self::request) does. `config.connect` is not used.
+    ///
+    /// # Errors
+    /// [`Rejected`](AssociationError::Rejected), and whatever else it says.
+    pub async fn request_over(
+        connection: impl Into<Connection>,
+        config: &RequestorConfig,
+        contexts: Vec<ProposedContext>,
+    ) -> Result<Self, AssociationError> {
+        let connection = connection.into();
         let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
         let user = UserInformation {
             max_pdu_length: Some(max_pdu_length),
@@ -133,7 +147,7 @@ impl RequestedAssociation {
         let rq = negotiate::request_pdu(&config.calling, &config.called, contexts.clone(), user);
         let mut machine = Machine::associate(now(), config.artim, rq);
         machine.handle_connected(now());
-        let mut core = Core::new(stream, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
+        let mut core = Core::new(connection, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
         let awaited = Awaited {
             what: "an answer to the A-ASSOCIATE-RQ",
             wait: config.artim,

@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod cuts;
+mod memory;
 mod peer;
 mod requestor;
 mod silence;
