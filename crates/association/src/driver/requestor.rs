@@ -1,5 +1,6 @@
 //! The requestor: storage SCU and Verification SCU.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
 
@@ -23,6 +24,17 @@ use crate::pdv::{self, DataFrames};
 
 /// Bytes gathered for one write.
 const WRITE_LEN: usize = 256 * 1024;
+
+/// Requests that may await their answer where the peer sets no limit.
+const WINDOW_MAX: usize = 64;
+
+/// A window's number of operations; 0 is no limit.
+fn operations(granted: u16) -> usize {
+    match usize::from(granted) {
+        0 => WINDOW_MAX,
+        granted => granted.min(WINDOW_MAX),
+    }
+}
 
 /// Why a data source failed.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -97,8 +109,14 @@ pub struct RequestedAssociation {
     contexts: Vec<NegotiatedContext>,
     fragment_len: usize,
     message_id: u16,
-    /// A request has been begun and is not answered.
+    /// A request has been begun and is not sent whole.
     in_message: bool,
+    /// Requests that await their answer, in the order in which they were sent.
+    unanswered: VecDeque<u16>,
+    /// The user information of the A-ASSOCIATE-AC.
+    peer: UserInformation,
+    /// Requests that may await their answer at a time.
+    window: usize,
     config: RequestorConfig,
 }
 
@@ -173,8 +191,31 @@ impl RequestedAssociation {
             fragment_len,
             message_id: 0,
             in_message: false,
+            unanswered: VecDeque::new(),
+            window: operations(negotiate::granted_window(config.user.async_operations, &ac).invoked),
+            peer: ac.user,
             config: config.clone(),
         })
+    }
+
+    /// What the acceptor said of itself: maximum length, implementation, roles, extended negotiation, the response to a
+    /// user identity. What was not asked for means nothing.
+    #[must_use]
+    pub const fn peer(&self) -> &UserInformation {
+        &self.peer
+    }
+
+    /// How many requests may await their answer at a time: 1 unless an asynchronous operations window was asked for and
+    /// granted (PS3.7 §D.3.3.3); 64 where there is no limit.
+    #[must_use]
+    pub const fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Requests that await their answer.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// The contexts with what was answered, rejected ones too: "why did the PACS refuse MG?" has an answer.
@@ -207,10 +248,11 @@ impl RequestedAssociation {
         let Some(context) = verification.map(|context| context.proposed.id) else {
             return Ok(Status::SOP_CLASS_NOT_SUPPORTED);
         };
-        let message_id = self.begin().await?;
+        let message_id = self.begin(1).await?;
         let frames = pdv::command_frames(context, &dimse::echo_rq(message_id), self.fragment_len);
         self.core.send(frames).await?;
-        Ok(self.response(message_id).await?.status)
+        self.sent(message_id);
+        Ok(self.response().await?.status)
     }
 
     /// C-STORE of `data` on `context`, with the command's UIDs as they are and a message id of this association.
@@ -225,9 +267,49 @@ impl RequestedAssociation {
         &mut self,
         context: PresentationContextId,
         command: &CStoreRq,
-        mut data: S,
+        data: S,
     ) -> Result<CStoreRsp, AssociationError> {
-        let message_id = self.begin().await?;
+        self.send_store(context, command, data, 1).await?;
+        self.response().await
+    }
+
+    /// Sends a C-STORE as [`store`](Self::store) does, and does not await its answer: [`answer`](Self::answer) gives it.
+    /// Gives the message id. At most [`window`](Self::window) may be [`unanswered`](Self::unanswered).
+    ///
+    /// # Errors
+    /// As [`store`](Self::store); [`Unanswered`](AssociationError::Unanswered) when the window is full.
+    ///
+    /// # Cancel safety
+    /// As [`store`](Self::store).
+    pub async fn send<S: DataSource>(
+        &mut self,
+        context: PresentationContextId,
+        command: &CStoreRq,
+        data: S,
+    ) -> Result<u16, AssociationError> {
+        self.send_store(context, command, data, self.window).await
+    }
+
+    /// The next answer to what was [sent](Self::send); the peer may answer in any order. `None` when nothing is
+    /// unanswered.
+    ///
+    /// # Errors
+    /// [`AssociationError`]: what is unanswered then may or may not have been stored.
+    pub async fn answer(&mut self) -> Result<Option<CStoreRsp>, AssociationError> {
+        if self.unanswered.is_empty() {
+            return Ok(None);
+        }
+        self.response().await.map(Some)
+    }
+
+    async fn send_store<S: DataSource>(
+        &mut self,
+        context: PresentationContextId,
+        command: &CStoreRq,
+        mut data: S,
+        window: usize,
+    ) -> Result<u16, AssociationError> {
+        let message_id = self.begin(window).await?;
         // Command and first fragment leave in one write.
         let mut out = pdv::command_frames(context, &command.to_bytes(message_id), self.fragment_len);
         let mut frames = DataFrames::new(context, self.fragment_len);
@@ -248,13 +330,19 @@ impl RequestedAssociation {
         }
         frames.finish(&mut out);
         self.core.send(out).await?;
-        self.response(message_id).await
+        self.sent(message_id);
+        Ok(message_id)
     }
 
-    /// The next message's id. A message that was begun and has no answer yet ends the association: its rest would be
-    /// taken for part of the next one.
-    async fn begin(&mut self) -> Result<u16, AssociationError> {
-        if self.in_message {
+    fn sent(&mut self, message_id: u16) {
+        self.in_message = false;
+        self.unanswered.push_back(message_id);
+    }
+
+    /// The next message's id. A message that was begun and not sent whole ends the association: its rest would be taken
+    /// for part of the next one. So does one that would be more than `window` allows.
+    async fn begin(&mut self, window: usize) -> Result<u16, AssociationError> {
+        if self.in_message || self.unanswered.len() >= window {
             self.core.abort(Abort::USER).await;
             return Err(AssociationError::Unanswered);
         }
@@ -267,7 +355,8 @@ impl RequestedAssociation {
         self.message_id
     }
 
-    async fn response(&mut self, message_id: u16) -> Result<CStoreRsp, AssociationError> {
+    /// The answer to one of the unanswered.
+    async fn response(&mut self) -> Result<CStoreRsp, AssociationError> {
         let awaited = Awaited {
             what: "the answer",
             wait: self.config.dimse,
@@ -276,8 +365,8 @@ impl RequestedAssociation {
             Some(Piece::Command {
                 command: Command::Response(response),
                 ..
-            }) if response.message_id == message_id => {
-                self.in_message = false;
+            }) if self.unanswered.contains(&response.message_id) => {
+                self.unanswered.retain(|id| *id != response.message_id);
                 Ok(response)
             }
             Some(Piece::Command { .. } | Piece::Data { .. }) => Err(self
@@ -293,7 +382,7 @@ impl RequestedAssociation {
     /// # Errors
     /// [`AssociationError`] when the peer does not agree in time; the connection is closed all the same.
     pub async fn release(mut self) -> Result<(), AssociationError> {
-        if self.in_message {
+        if self.in_message || !self.unanswered.is_empty() {
             self.core.abort(Abort::USER).await;
             return Err(AssociationError::Unanswered);
         }

@@ -8,3 +8,4 @@ mod peer;
 mod requestor;
 mod silence;
 mod violations;
+mod window;
