@@ -8,8 +8,10 @@ mod connection;
 mod core;
 mod error;
 mod requestor;
+mod scu;
 
 pub use acceptor::{AcceptedAssociation, AcceptorConfig, EchoRequest, Request, StoreRequest, accept};
 pub use connection::{Connection, Transport};
 pub use error::AssociationError;
 pub use requestor::{DataSource, NegotiatedContext, RequestedAssociation, RequestorConfig, SourceError};
+pub use scu::{Instance, InstanceContext, StorageScu, StoreError, store_all};

@@ -28,7 +28,8 @@ pub use codec::{Abort, Pdu, Violation};
 pub use dimse::{CEchoRq, CStoreRq, CStoreRsp};
 #[cfg(feature = "driver")]
 pub use driver::{
-    AcceptedAssociation, AcceptorConfig, AssociationError, Connection, DataSource, EchoRequest, NegotiatedContext,
-    Request, RequestedAssociation, RequestorConfig, StoreRequest, Transport, accept,
+    AcceptedAssociation, AcceptorConfig, AssociationError, Connection, DataSource, EchoRequest, Instance,
+    InstanceContext, NegotiatedContext, Request, RequestedAssociation, RequestorConfig, StorageScu, StoreError,
+    StoreRequest, Transport, accept, store_all,
 };
 pub use negotiate::Decide;

@@ -8,15 +8,11 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_association::{AssociationError, RequestedAssociation, RequestorConfig};
+use packhorse_association::{AssociationError, InstanceContext, RequestorConfig, StorageScu, StoreError};
 use packhorse_daemon::exit::chain;
-use packhorse_dicom::negotiation::{ContextAnswer, PresentationContextId, ProposedContext};
-use packhorse_dicom::sop_class::{self, VERIFICATION};
-use packhorse_dicom::transfer_syntax;
-use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use packhorse_ids::{DeliveryId, Digest};
 use packhorse_ledger::fact::{DeliveryAttempted, Fact, Failed, OutcomeKnown};
-use packhorse_spool::{Entry, Index as _, Settlement, StoreError, backoff, stopping};
+use packhorse_spool::{self as spool, Entry, Index as _, Settlement, backoff, stopping};
 
 use crate::config::Destination;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
@@ -30,40 +26,29 @@ const BATCH: usize = 64;
 const LEASE: Duration = Duration::from_secs(3600);
 /// The queue is looked at so often when nothing wakes us.
 const POLL: Duration = Duration::from_secs(1);
-/// Contexts of one association, Verification among them.
-const CONTEXTS_MAX: usize = 128;
 /// An association that is lost during one instance so often, while others are answered, is that instance's fault.
 const LOST_MAX: u32 = 3;
-/// An association that was idle for so long may have been closed by the PACS meanwhile.
-const IDLE_FOR: Duration = Duration::from_millis(100);
-
 /// After a disk that was full, before it is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
-
-type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
-
-/// An association that is kept for the next instance.
-struct Warm {
-    association: RequestedAssociation,
-    proposed: Vec<Pair>,
-    used: tokio::time::Instant,
-}
 
 /// One destination's task.
 pub(crate) struct Deliverer {
     shared: Arc<Shared>,
     destination: Destination,
-    warm: Option<Warm>,
+    scu: StorageScu,
     failures: u32,
     losses: Losses,
 }
 
 impl Deliverer {
     pub(crate) fn new(shared: Arc<Shared>, destination: Destination) -> Self {
+        let (calling, called) = (destination.calling_ae_title.clone(), destination.ae_title.clone());
+        let mut config = RequestorConfig::new(calling, called);
+        config.dimse = shared.config.delivery.answer;
         Self {
+            scu: StorageScu::new(destination.address.clone(), config),
             shared,
             destination,
-            warm: None,
             failures: 0,
             losses: Losses::default(),
         }
@@ -73,23 +58,22 @@ impl Deliverer {
     pub(crate) async fn run(mut self) {
         let queue = queue_to(&self.destination.ae_title);
         let mut wakeups = self.shared.spool.wakeups();
-        let mut idle_since = tokio::time::Instant::now();
         while !self.shared.draining.is_cancelled() {
             wakeups.mark_unchanged();
             match self.shared.spool.claim(self.shared.epoch, &queue, BATCH, LEASE).await {
                 Ok(entries) if !entries.is_empty() => {
                     self.deliver(entries).await;
-                    idle_since = tokio::time::Instant::now();
                     continue;
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = chain(&error), "instances cannot be claimed"),
             }
-            if self.warm.is_some() && idle_since.elapsed() >= self.shared.config.delivery.idle {
-                self.release().await;
+            let keep = self.shared.config.delivery.idle;
+            if self.scu.idle().is_some_and(|idle| idle >= keep) {
+                self.scu.release().await;
             }
-            let wait = if self.warm.is_some() {
-                self.shared.config.delivery.idle.min(POLL)
+            let wait = if self.scu.idle().is_some() {
+                keep.min(POLL)
             } else {
                 POLL
             };
@@ -98,15 +82,7 @@ impl Deliverer {
                 () = self.shared.draining.cancelled() => {}
             }
         }
-        self.release().await;
-    }
-
-    async fn release(&mut self) {
-        if let Some(warm) = self.warm.take()
-            && let Err(error) = warm.association.release().await
-        {
-            tracing::debug!(destination = %self.destination.ae_title, error = chain(&error), "not released in order");
-        }
+        self.scu.release().await;
     }
 
     /// Works on claimed entries in the order in which they were received at their source. On trouble with the destination
@@ -127,10 +103,9 @@ impl Deliverer {
                 self.give_back(std::iter::once(parcel).chain(waiting)).await;
                 return;
             }
-            let needed: Vec<Pair> = std::iter::once(parcel.pair())
-                .chain(waiting.as_slice().iter().map(Parcel::pair))
-                .collect();
-            let verdict = self.deliver_one(&parcel, &needed).await;
+            let ahead = waiting.as_slice().iter();
+            let ahead: Vec<_> = ahead.map(|parcel| parcel.context().clone()).collect();
+            let verdict = self.deliver_one(&parcel, &ahead).await;
             if let Verdict::Destination(why) = verdict {
                 trouble = Some(why);
                 self.give_back(std::iter::once(parcel).chain(waiting)).await;
@@ -161,53 +136,32 @@ impl Deliverer {
         parcels
     }
 
-    async fn deliver_one(&mut self, parcel: &Parcel, needed: &[Pair]) -> Verdict {
-        let was_idle = self.warm.as_ref().is_some_and(|warm| warm.used.elapsed() >= IDLE_FOR);
-        match self.try_one(parcel, needed).await {
-            // Closed by the PACS while nobody used it: nothing to do with this instance.
-            Attempt::Lost(_) if was_idle => match self.try_one(parcel, needed).await {
-                Attempt::Came(verdict) => verdict,
-                Attempt::Lost(error) => self.lost(parcel, &error),
-            },
-            Attempt::Lost(error) => self.lost(parcel, &error),
-            Attempt::Came(verdict) => verdict,
-        }
-    }
-
-    async fn try_one(&mut self, parcel: &Parcel, needed: &[Pair]) -> Attempt {
-        let mut warm = match self.association(&parcel.pair(), needed).await {
-            Ok(warm) => warm,
-            Err(why) => return Attempt::Came(Verdict::Destination(why)),
-        };
-        let (class, syntax) = parcel.pair();
-        let context = match context_for(&warm, &class, &syntax) {
-            Ok(context) => context,
-            Err(verdict) => {
-                // The association is good for others.
-                self.warm = Some(warm);
-                self.answered();
-                return Attempt::Came(verdict);
-            }
-        };
-        let sent = warm
-            .association
-            .store(context, &parcel.command, parcel.data(&self.shared))
-            .await;
-        match sent {
+    async fn deliver_one(&mut self, parcel: &Parcel, ahead: &[InstanceContext]) -> Verdict {
+        let shared = Arc::clone(&self.shared);
+        let data = || parcel.data(&shared);
+        match self.scu.store(parcel.context(), ahead, &parcel.command, data).await {
             Ok(response) => {
-                warm.used = tokio::time::Instant::now();
-                self.warm = Some(warm);
                 self.answered();
-                let comment = response.error_comment.as_deref();
-                Attempt::Came(Verdict::of_status(response.status, comment))
+                Verdict::of_status(response.status, response.error_comment.as_deref())
+            }
+            Err(error @ StoreError::ContextRefused { .. }) => {
+                self.answered();
+                Verdict::Failed(error.to_string())
+            }
+            Err(StoreError::NoAssociation { error, .. }) => {
+                let calling = self.destination.calling_ae_title.as_str();
+                Verdict::Destination(Trouble::of_request(&error, calling))
+            }
+            Err(error @ StoreError::NothingAccepted { .. }) => {
+                Verdict::Destination(Trouble::Lasting(error.to_string()))
             }
             // The envelope is damaged, or the spool cannot be read: nothing of it has passed for the whole.
-            Err(AssociationError::Source(error)) => Attempt::Came(Verdict::of_source(&*error)),
-            Err(error @ AssociationError::TimedOut { .. }) => {
+            Err(StoreError::Interrupted(AssociationError::Source(error))) => Verdict::of_source(&*error),
+            Err(StoreError::Interrupted(error @ AssociationError::TimedOut { .. })) => {
                 self.losses.suspect(parcel.entry.routing.delivery);
-                Attempt::Came(Verdict::Destination(Trouble::Passing(chain(&error))))
+                Verdict::Destination(Trouble::Passing(chain(&error)))
             }
-            Err(error) => Attempt::Lost(error),
+            Err(StoreError::Interrupted(error)) => self.lost(parcel, &error),
         }
     }
 
@@ -230,60 +184,6 @@ impl Deliverer {
     fn answered(&mut self) {
         self.losses.answered();
         self.good();
-    }
-
-    /// The warm association if it can carry `pair`, else a new one for what is needed now.
-    async fn association(&mut self, pair: &Pair, needed: &[Pair]) -> Result<Warm, Trouble> {
-        match self.warm.take() {
-            Some(warm) if warm.proposed.contains(pair) => return Ok(warm),
-            Some(warm) => {
-                if let Err(error) = warm.association.release().await {
-                    tracing::debug!(error = chain(&error), "not released in order");
-                }
-            }
-            None => {}
-        }
-        let mut proposed: Vec<Pair> = Vec::new();
-        for pair in needed {
-            if !proposed.contains(pair) && proposed.len() + 1 < CONTEXTS_MAX {
-                proposed.push(pair.clone());
-            }
-        }
-        let (calling, called) = (
-            self.destination.calling_ae_title.clone(),
-            self.destination.ae_title.clone(),
-        );
-        let mut config = RequestorConfig::new(calling, called);
-        config.dimse = self.shared.config.delivery.answer;
-        let asked = RequestedAssociation::request(&self.destination.address, &config, contexts(&proposed)).await;
-        let association =
-            asked.map_err(|error| Trouble::of_request(&error, self.destination.calling_ae_title.as_str()))?;
-        let takes_some = association
-            .contexts()
-            .iter()
-            .any(|context| matches!(context.answer, ContextAnswer::Accepted(_)));
-        if !takes_some {
-            let results: Vec<_> = association
-                .contexts()
-                .iter()
-                .map(|context| format!("{:?}", context.answer))
-                .collect();
-            let first = results.first().cloned().unwrap_or_default();
-            if let Err(error) = association.release().await {
-                tracing::debug!(error = chain(&error), "not released in order");
-            }
-            let why = format!(
-                "called with our title \"{}\", it accepts no presentation context, not even Verification: {first}",
-                self.destination.calling_ae_title
-            );
-            return Err(Trouble::Lasting(why));
-        }
-        let used = tokio::time::Instant::now();
-        Ok(Warm {
-            association,
-            proposed,
-            used,
-        })
     }
 
     async fn settle(&mut self, parcel: &Parcel, verdict: Verdict) {
@@ -381,7 +281,7 @@ impl Deliverer {
                 .await
             {
                 Ok(()) => return,
-                Err(error) if matches!(error, StoreError::Full { .. }) && !self.shared.stop.is_cancelled() => {
+                Err(error) if matches!(error, spool::StoreError::Full { .. }) && !self.shared.stop.is_cancelled() => {
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
                 Err(error) => {
@@ -417,7 +317,7 @@ impl Deliverer {
 
     /// Leaves the destination alone for a while; its instances stay queued.
     async fn pause(&mut self, trouble: Trouble) {
-        self.warm = None;
+        self.scu.release().await;
         self.failures = self.failures.saturating_add(1);
         let times = &self.shared.config.delivery;
         let now = self.shared.clock.now();
@@ -454,51 +354,4 @@ impl Deliverer {
             () = self.shared.draining.cancelled() => {}
         }
     }
-}
-
-/// What became of one attempt.
-enum Attempt {
-    Came(Verdict),
-    /// The association was lost before an answer came.
-    Lost(AssociationError),
-}
-
-/// The accepted context for an instance, or what its refusal means.
-fn context_for(
-    warm: &Warm,
-    class: &AbstractSyntaxUid,
-    syntax: &TransferSyntaxUid,
-) -> Result<PresentationContextId, Verdict> {
-    if let Some(context) = warm.association.accepted(class, syntax) {
-        return Ok(context);
-    }
-    let refused = warm.association.contexts().iter().find(|context| {
-        context.proposed.abstract_syntax == *class && context.proposed.transfer_syntaxes.contains(syntax)
-    });
-    let (class, syntax) = (
-        sop_class::name_of(class.as_str()),
-        transfer_syntax::name_of(syntax.as_str()),
-    );
-    match refused.map(|context| &context.answer) {
-        Some(ContextAnswer::Rejected(result)) => Err(Verdict::of_refused_context(class, syntax, *result)),
-        _ => Err(Verdict::Again(format!("{class} with {syntax} was not proposed"))),
-    }
-}
-
-/// One context for each pair, behind one for Verification: it tells a PACS that refuses everything from one that refuses
-/// these classes.
-fn contexts(pairs: &[Pair]) -> Vec<ProposedContext> {
-    let uid = |text: &str| AbstractSyntaxUid::try_from(text).expect("a UID of the standard");
-    let native = TransferSyntaxUid::try_from(transfer_syntax::IMPLICIT_VR_LE).expect("a UID of the standard");
-    let verification = (uid(VERIFICATION), native);
-    let all = std::iter::once(&verification).chain(pairs).enumerate();
-    all.filter_map(|(index, (class, syntax))| {
-        let id = PresentationContextId::nth(index)?;
-        Some(ProposedContext {
-            id,
-            abstract_syntax: class.clone(),
-            transfer_syntaxes: vec![syntax.clone()],
-        })
-    })
-    .collect()
 }

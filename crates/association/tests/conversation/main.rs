@@ -6,6 +6,7 @@ mod cuts;
 mod memory;
 mod peer;
 mod requestor;
+mod scu;
 mod silence;
 mod violations;
 mod window;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use packhorse_association::dimse::{self, Command};
-use packhorse_association::{CStoreRq, DataSource};
+use packhorse_association::{CStoreRq, DataSource, InstanceContext};
 use packhorse_daemon::exit::chain;
 use packhorse_dicom::uid::{AbstractSyntaxUid, InvalidUid, TransferSyntaxUid};
 use packhorse_envelope::{ReadError, Reader, Trailer};
@@ -37,8 +37,7 @@ pub(crate) struct Parcel {
     pub(crate) entry: Entry,
     pub(crate) trailer: Trailer,
     pub(crate) command: CStoreRq,
-    class: AbstractSyntaxUid,
-    syntax: TransferSyntaxUid,
+    context: InstanceContext,
 }
 
 impl Parcel {
@@ -57,20 +56,23 @@ impl Parcel {
             return Err(OpenError::Malformed("its command set is no C-STORE-RQ".to_owned()));
         };
         let malformed = |error: InvalidUid| OpenError::Malformed(error.to_string());
-        let class = AbstractSyntaxUid::from(&command.sop_class_uid().map_err(malformed)?);
-        let syntax = TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str()).map_err(malformed)?;
+        let sop_class = AbstractSyntaxUid::from(&command.sop_class_uid().map_err(malformed)?);
+        let transfer_syntax =
+            TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str()).map_err(malformed)?;
         Ok(Self {
             entry: entry.clone(),
             trailer,
             command,
-            class,
-            syntax,
+            context: InstanceContext {
+                sop_class,
+                transfer_syntax,
+            },
         })
     }
 
     /// What it needs a presentation context for.
-    pub(crate) fn pair(&self) -> (AbstractSyntaxUid, TransferSyntaxUid) {
-        (self.class.clone(), self.syntax.clone())
+    pub(crate) const fn context(&self) -> &InstanceContext {
+        &self.context
     }
 
     /// Its data set. The hash is checked before the last bytes are given out.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packhorse_association::AssociationError;
 use packhorse_daemon::exit::chain;
-use packhorse_dicom::negotiation::{ContextResult, Rejection};
+use packhorse_dicom::negotiation::Rejection;
 use packhorse_dicom::status::{Status, StoreOutcome};
 use packhorse_envelope::ReadError;
 use packhorse_spool::StoreError;
@@ -51,11 +51,6 @@ impl Verdict {
             Some(ReadError::Read(_)) => Self::Again(format!("its bytes cannot be read: {said}")),
             _ => Self::Failed(format!("its bytes are not those that were sealed: {said}")),
         }
-    }
-
-    /// What the destination's refusal of one instance's context means, when it took others.
-    pub(crate) fn of_refused_context(class: &str, syntax: &str, result: ContextResult) -> Self {
-        Self::Failed(format!("the destination does not take {class} with {syntax}: {result}"))
     }
 }
 

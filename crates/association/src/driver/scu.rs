@@ -1,0 +1,321 @@
+//! A storage SCU: instance after instance to one acceptor, over as few associations as they need.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::{ContextAnswer, ContextResult, PresentationContextId, ProposedContext};
+use packhorse_dicom::sop_class::{self, VERIFICATION};
+use packhorse_dicom::transfer_syntax::{self, IMPLICIT_VR_LE};
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use tokio::time::Instant;
+
+use super::error::AssociationError;
+use super::requestor::{DataSource, RequestedAssociation, RequestorConfig};
+use crate::codec::CONTEXTS_MAX;
+use crate::dimse::{CStoreRq, CStoreRsp};
+
+/// An association that was idle for so long may have been closed by the acceptor meanwhile.
+const IDLE_FOR: Duration = Duration::from_millis(100);
+
+/// What an instance needs a presentation context for: its class, and the syntax in which it is encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceContext {
+    /// The SOP class.
+    pub sop_class: AbstractSyntaxUid,
+    /// The instance's own transfer syntax, the only one that is proposed: its bytes are not changed (a deviation from
+    /// PS3.5 §10.1, which wants a native syntax proposed too).
+    pub transfer_syntax: TransferSyntaxUid,
+}
+
+/// The names, not the UIDs: `CT Image Storage with JPEG 2000 Image Compression`.
+impl std::fmt::Display for InstanceContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let class = sop_class::name_of(self.sop_class.as_str());
+        write!(
+            f,
+            "{class} with {}",
+            transfer_syntax::name_of(self.transfer_syntax.as_str())
+        )
+    }
+}
+
+/// Why an instance got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No association came about. Others will most likely fare alike.
+    #[error("no association with {called}")]
+    NoAssociation {
+        /// Who was asked.
+        called: AeTitle,
+        /// What came of it.
+        #[source]
+        error: AssociationError,
+    },
+    /// The acceptor takes nothing, not even Verification: it does not know us, most likely.
+    #[error(
+        "called with our title \"{calling}\", it accepts no presentation context, not even Verification: {}",
+        result.map_or_else(String::new, |result| result.to_string())
+    )]
+    NothingAccepted {
+        /// Our title.
+        calling: AeTitle,
+        /// What it answered to the first context.
+        result: Option<ContextResult>,
+    },
+    /// The acceptor takes others, but not this. The association is kept for them.
+    #[error("the destination does not take {context}: {result}")]
+    ContextRefused {
+        /// What was asked for.
+        context: InstanceContext,
+        /// What was answered.
+        result: ContextResult,
+    },
+    /// The association ended while the instance was under way. The acceptor may or may not have it.
+    #[error("the association ended during the instance")]
+    Interrupted(#[source] AssociationError),
+}
+
+/// Sends to one acceptor. An association is opened when an instance needs one, proposes exactly what the instance and those
+/// behind it need, and is kept for the next one.
+#[derive(Debug)]
+pub struct StorageScu {
+    address: String,
+    config: RequestorConfig,
+    warm: Option<Warm>,
+}
+
+/// An association that is kept.
+#[derive(Debug)]
+struct Warm {
+    association: RequestedAssociation,
+    used: Instant,
+}
+
+impl StorageScu {
+    /// Towards `address` (`host:port`). Nothing is opened yet.
+    #[must_use]
+    pub const fn new(address: String, config: RequestorConfig) -> Self {
+        Self {
+            address,
+            config,
+            warm: None,
+        }
+    }
+
+    /// C-STORE of one instance. `ahead` is what later instances will need: if an association must be opened for this one,
+    /// it proposes that too, as far as 128 contexts go; what does not fit gets an association of its own in its turn. `data`
+    /// makes the data set's bytes, and is asked again if an association that was kept turns out to have been closed.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Every other instance may be tried all the same.
+    ///
+    /// # Cancel safety
+    /// A dropped future drops the association, and with it the instance: no part of it passes for the whole.
+    pub async fn store<S: DataSource>(
+        &mut self,
+        context: &InstanceContext,
+        ahead: &[InstanceContext],
+        command: &CStoreRq,
+        mut data: impl FnMut() -> S,
+    ) -> Result<CStoreRsp, StoreError> {
+        let was_idle = self.warm.as_ref().is_some_and(|warm| warm.used.elapsed() >= IDLE_FOR);
+        match self.try_store(context, ahead, command, data()).await {
+            // Closed by the acceptor while nobody used it: nothing to do with this instance.
+            Err(StoreError::Interrupted(error)) if was_idle && is_closed(&error) => {
+                self.try_store(context, ahead, command, data()).await
+            }
+            tried => tried,
+        }
+    }
+
+    async fn try_store<S: DataSource>(
+        &mut self,
+        context: &InstanceContext,
+        ahead: &[InstanceContext],
+        command: &CStoreRq,
+        data: S,
+    ) -> Result<CStoreRsp, StoreError> {
+        let mut association = self.association(context, ahead).await?;
+        let accepted = match accepted(&association, context) {
+            Ok(accepted) => accepted,
+            Err(result) => {
+                self.keep(association);
+                let context = context.clone();
+                return Err(StoreError::ContextRefused { context, result });
+            }
+        };
+        let response = association.store(accepted, command, data).await;
+        let response = response.map_err(StoreError::Interrupted)?;
+        self.keep(association);
+        Ok(response)
+    }
+
+    fn keep(&mut self, association: RequestedAssociation) {
+        let used = Instant::now();
+        self.warm = Some(Warm { association, used });
+    }
+
+    /// The association that is kept if it proposed `context`, else a new one. Taken out, so that one which is left in the
+    /// middle of a message is dropped.
+    async fn association(
+        &mut self,
+        context: &InstanceContext,
+        ahead: &[InstanceContext],
+    ) -> Result<RequestedAssociation, StoreError> {
+        match self.warm.take() {
+            Some(warm) if proposed(&warm.association, context).is_some() => return Ok(warm.association),
+            Some(warm) => self.let_go(warm.association).await,
+            None => {}
+        }
+        let contexts = contexts(std::iter::once(context).chain(ahead));
+        let asked = RequestedAssociation::request(&self.address, &self.config, contexts).await;
+        let association = asked.map_err(|error| StoreError::NoAssociation {
+            called: self.config.called.clone(),
+            error,
+        })?;
+        let mut answers = association.contexts().iter().map(|context| &context.answer);
+        if answers.any(|answer| matches!(answer, ContextAnswer::Accepted(_))) {
+            return Ok(association);
+        }
+        let result = association.contexts().iter().find_map(|context| match context.answer {
+            ContextAnswer::Rejected(result) => Some(result),
+            ContextAnswer::Accepted(_) => None,
+        });
+        self.let_go(association).await;
+        let calling = self.config.calling.clone();
+        Err(StoreError::NothingAccepted { calling, result })
+    }
+
+    async fn let_go(&self, association: RequestedAssociation) {
+        if let Err(error) = association.release().await {
+            tracing::debug!(called = %self.config.called, %error, "not released in order");
+        }
+    }
+
+    /// For how long the association that is kept has been idle. `None`: there is none.
+    #[must_use]
+    pub fn idle(&self) -> Option<Duration> {
+        self.warm.as_ref().map(|warm| warm.used.elapsed())
+    }
+
+    /// Releases the association that is kept. A later instance opens another.
+    pub async fn release(&mut self) {
+        if let Some(warm) = self.warm.take() {
+            self.let_go(warm.association).await;
+        }
+    }
+}
+
+/// Whether the acceptor closed the association, rather than that it or we failed at the instance.
+const fn is_closed(error: &AssociationError) -> bool {
+    !matches!(error, AssociationError::Source(_) | AssociationError::TimedOut { .. })
+}
+
+fn proposed<'a>(association: &'a RequestedAssociation, context: &InstanceContext) -> Option<&'a ContextAnswer> {
+    let contexts = association.contexts().iter();
+    let mut matching = contexts.filter(|negotiated| {
+        let proposed = &negotiated.proposed;
+        proposed.abstract_syntax == context.sop_class && proposed.transfer_syntaxes.contains(&context.transfer_syntax)
+    });
+    matching.next().map(|negotiated| &negotiated.answer)
+}
+
+fn accepted(
+    association: &RequestedAssociation,
+    context: &InstanceContext,
+) -> Result<PresentationContextId, ContextResult> {
+    if let Some(id) = association.accepted(&context.sop_class, &context.transfer_syntax) {
+        return Ok(id);
+    }
+    match proposed(association, context) {
+        Some(ContextAnswer::Rejected(result)) => Err(*result),
+        _ => Err(ContextResult::NO_REASON),
+    }
+}
+
+/// One context for each of `needed`, behind one for Verification: it tells an acceptor that refuses everything from one that
+/// refuses these classes.
+fn contexts<'a>(needed: impl Iterator<Item = &'a InstanceContext>) -> Vec<ProposedContext> {
+    let verification = InstanceContext {
+        sop_class: AbstractSyntaxUid::try_from(VERIFICATION).expect("a UID of the standard"),
+        transfer_syntax: TransferSyntaxUid::try_from(IMPLICIT_VR_LE).expect("a UID of the standard"),
+    };
+    let mut different: Vec<&InstanceContext> = vec![&verification];
+    for context in needed {
+        if different.len() == CONTEXTS_MAX {
+            break;
+        }
+        if !different.contains(&context) {
+            different.push(context);
+        }
+    }
+    let numbered = different.into_iter().enumerate();
+    numbered
+        .filter_map(|(index, context)| {
+            Some(ProposedContext {
+                id: PresentationContextId::nth(index)?,
+                abstract_syntax: context.sop_class.clone(),
+                transfer_syntaxes: vec![context.transfer_syntax.clone()],
+            })
+        })
+        .collect()
+}
+
+/// Something to send.
+pub trait Instance: Send + Sync {
+    /// Where its bytes come from.
+    type Data: DataSource;
+
+    /// What it needs a presentation context for.
+    fn context(&self) -> InstanceContext;
+
+    /// Its command; the message id is the association's.
+    fn command(&self) -> CStoreRq;
+
+    /// Its data set, from the beginning.
+    fn data(&self) -> Self::Data;
+}
+
+/// Sends `instances` over up to `associations` associations at a time, each taking the next that nobody has, and tells for
+/// each what came of it. A refused one does not stop the others. `None`: not tried, for no association came about (the
+/// error is another's).
+pub async fn store_all<I: Instance>(
+    address: &str,
+    config: &RequestorConfig,
+    instances: &[I],
+    associations: NonZeroUsize,
+) -> Vec<Option<Result<CStoreRsp, StoreError>>> {
+    let contexts: Vec<_> = instances.iter().map(Instance::context).collect();
+    let next = AtomicUsize::new(0);
+    let workers = (0..associations.get().min(instances.len())).map(|_| async {
+        let mut scu = StorageScu::new(address.to_owned(), config.clone());
+        let mut came = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(instance), Some([context, ahead @ ..])) = (instances.get(index), contexts.get(index..)) else {
+                break;
+            };
+            let stored = scu.store(context, ahead, &instance.command(), || instance.data()).await;
+            let is_lost = matches!(
+                stored,
+                Err(StoreError::NoAssociation { .. } | StoreError::NothingAccepted { .. })
+            );
+            came.push((index, stored));
+            if is_lost {
+                break;
+            }
+        }
+        scu.release().await;
+        came
+    });
+    let mut all: Vec<_> = instances.iter().map(|_| None).collect();
+    for (index, stored) in join_all(workers).await.into_iter().flatten() {
+        if let Some(place) = all.get_mut(index) {
+            *place = Some(stored);
+        }
+    }
+    all
+}
