@@ -1,10 +1,12 @@
 //! `edge.toml`.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use packhorse_association::AcceptorConfig;
+use packhorse_association::negotiate::OWN_MAX_RANGE;
 use packhorse_daemon::config::{ConfigError, ConfigProblem, load};
 use packhorse_daemon::{ByteSize, Span};
 use packhorse_dicom::ae_title::AeTitle;
@@ -85,6 +87,9 @@ struct RawLimits {
     artim: Option<Span>,
     idle: Option<Span>,
     dimse: Option<Span>,
+    send: Option<Span>,
+    slowest: Option<ByteSize>,
+    max_pdu_length: Option<ByteSize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -408,11 +413,35 @@ fn acceptor(raw: &RawLimits, problems: &mut Problems) -> AcceptorConfig {
         artim: span("artim", raw.artim, default.artim),
         idle: span("idle", raw.idle, default.idle),
         dimse: span("dimse", raw.dimse, default.dimse),
-        ..default
+        send: span("send", raw.send, default.send),
+        slowest: bytes("slowest", raw.slowest, default.slowest, 0..=1 << 20, problems),
+        max_pdu_length: bytes(
+            "max_pdu_length",
+            raw.max_pdu_length,
+            default.max_pdu_length,
+            OWN_MAX_RANGE,
+            problems,
+        ),
     };
     problems.count("limits.associations", raw.associations);
     problems.count("limits.associations_per_peer", raw.associations_per_peer);
     config
+}
+
+/// A number of bytes in `[limits]`, within `range`.
+fn bytes(key: &str, given: Option<ByteSize>, default: u32, range: RangeInclusive<u32>, problems: &mut Problems) -> u32 {
+    let Some(ByteSize(given)) = given else { return default };
+    match u32::try_from(given) {
+        Ok(given) if range.contains(&given) => given,
+        _ => {
+            let (least, most) = range.into_inner();
+            problems.add(
+                format!("limits.{key}"),
+                format!("{given} is not within {least} to {most} bytes"),
+            );
+            default
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! From the source PACS into custody: association, policy, header scan, envelope, one commit; only then Success.
 
 mod acceptor;
+mod hall;
 mod intake;
 mod record;
 mod send;
 mod take;
 
 pub(crate) use acceptor::serve;
+pub(crate) use hall::Hall;
 pub(crate) use send::{FileBytes, FileResult, Sender};

@@ -14,16 +14,15 @@ use packhorse_ids::{Clock, DeliveryId, Epoch, PayloadId, SiteName, WallTime};
 use packhorse_ledger::{AssociationId, Fact, Projection};
 use packhorse_spool::{QueueName, Spool, Store};
 use packhorse_transport::LinkStatus;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
+use crate::ingest::Hall;
 use crate::messages::UnknownSites;
 use crate::names::Names;
 
-/// Connections beyond the limits that are told so at a time: each may take its time to listen. More are dropped at once.
-const REJECTED_MAX: usize = 64;
 /// What goes to the relay.
 pub(crate) const LINK_QUEUE: &str = "link";
 /// Messages that came in.
@@ -51,8 +50,8 @@ pub(crate) struct Shared {
     associations: Mutex<HashMap<IpAddr, usize>>,
     /// Addresses of the names in `hosts`.
     pub(crate) names: Arc<Names>,
-    /// Places for connections that are told that there is no place.
-    pub(crate) waiting_room: Arc<Semaphore>,
+    /// Connections that are no association yet.
+    pub(crate) hall: Arc<Hall>,
     /// Sites that the relay does not know.
     pub(crate) unknown_sites: UnknownSites,
     /// Held while consent is given: one at a time.
@@ -132,7 +131,7 @@ impl Shared {
             health: Mutex::default(),
             associations: Mutex::default(),
             names: parts.names,
-            waiting_room: Arc::new(Semaphore::new(REJECTED_MAX)),
+            hall: Arc::default(),
             unknown_sites: UnknownSites::default(),
             consenting: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),

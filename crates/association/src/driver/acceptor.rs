@@ -1,6 +1,6 @@
 //! The acceptor: storage SCP and Verification SCP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use packhorse_dicom::negotiation::{
@@ -31,6 +31,9 @@ pub struct AcceptorConfig {
     pub idle: Duration,
     /// How long the next fragment of a message may take. Default 60 s.
     pub dimse: Duration,
+    /// Bytes a second that a data set has to bring on average, once it has lasted [`dimse`](Self::dimse): a peer that
+    /// drips holds a place no longer. Default 1024; 0: as slow as it likes.
+    pub slowest: u32,
     /// How long one write may take. Default 30 s.
     pub send: Duration,
 }
@@ -42,6 +45,7 @@ impl Default for AcceptorConfig {
             artim: Duration::from_secs(30),
             idle: Duration::from_secs(600),
             dimse: Duration::from_secs(60),
+            slowest: 1024,
             send: Duration::from_secs(30),
         }
     }
@@ -241,6 +245,8 @@ impl AcceptedAssociation {
             abstract_syntax,
             transfer_syntax,
             is_whole: false,
+            begun: now(),
+            received: 0,
         })
     }
 
@@ -295,6 +301,8 @@ pub struct StoreRequest<'a> {
     abstract_syntax: AbstractSyntaxUid,
     transfer_syntax: TransferSyntaxUid,
     is_whole: bool,
+    begun: Instant,
+    received: u64,
 }
 
 impl StoreRequest<'_> {
@@ -336,6 +344,13 @@ impl StoreRequest<'_> {
             match association.core.piece(awaited).await? {
                 Some(Piece::Data { bytes, is_last }) => {
                     self.is_whole = is_last;
+                    self.received = self
+                        .received
+                        .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                    if let Some(dripping) = self.dripping() {
+                        self.association.core.abort(Abort::USER).await;
+                        return Err(dripping);
+                    }
                     if !bytes.is_empty() {
                         return Ok(Some(bytes));
                     }
@@ -348,6 +363,16 @@ impl StoreRequest<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The error that a data set which is not whole and comes too slowly is.
+    fn dripping(&self) -> Option<AssociationError> {
+        let (config, lasted) = (&self.association.config, now().saturating_duration_since(self.begun));
+        let due = u64::from(config.slowest).saturating_mul(lasted.as_secs());
+        (!self.is_whole && lasted >= config.dimse && self.received < due).then_some(AssociationError::Dripping {
+            received: self.received,
+            lasted,
+        })
     }
 
     /// Answers, after passing over what is left of the data set. `comment` is cut to 64 characters.

@@ -43,6 +43,14 @@ pub enum AssociationError {
         /// For how long.
         waited: Duration,
     },
+    /// A data set came so slowly that it was not waited for; we aborted.
+    #[error("the data set came too slowly, {received} bytes in {lasted:?}")]
+    Dripping {
+        /// Bytes of it.
+        received: u64,
+        /// Since its command.
+        lasted: Duration,
+    },
     /// The connection could not be opened.
     #[error("cannot connect to {address}")]
     Connect {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use packhorse_association::codec::Abort;
-use packhorse_association::{AcceptorConfig, AssociationError, Pdu, Request, RequestedAssociation, accept, pdv};
+use packhorse_association::{
+    AcceptorConfig, AssociationError, Connection, Pdu, Request, RequestedAssociation, accept, pdv,
+};
+use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -91,4 +94,38 @@ async fn a_peer_that_keeps_the_connection_open_behind_our_abort_holds_nobody_up(
     tokio::time::pause();
     let ended = timeout(Duration::from_secs(3), serving).await.unwrap().unwrap().ended;
     assert!(matches!(ended, Err(AssociationError::PeerMisbehaved(_))));
+}
+
+/// A fragment of one byte every half minute keeps every other deadline.
+#[tokio::test(start_paused = true)]
+async fn a_data_set_that_drips_is_aborted_and_not_whole() {
+    // In memory, for time is paused: it must not pass while bytes are under way.
+    let (ours, mut theirs) = duplex(1 << 16);
+    let serving = tokio::spawn(async move {
+        let connection = Connection::over(ours, [127, 0, 0, 1].into());
+        let mut association = accept(connection, "", &AcceptorConfig::default(), &no_raw_data).await?;
+        let Some(Request::Store(mut store)) = association.next().await? else {
+            panic!()
+        };
+        while store.data().await?.is_some() {}
+        Ok::<_, AssociationError>(())
+    });
+    theirs.write_all(&request_bytes()).await.unwrap();
+    theirs.write_all(&store_command(STORE, 1)).await.unwrap();
+    let mut drops = 0;
+    while !serving.is_finished() {
+        let mut drop = pdv::frame_header(id(STORE), false, false, 1).to_vec();
+        drop.push(7);
+        if theirs.write_all(&drop).await.is_err() {
+            break;
+        }
+        drops += 1;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(drops < 10, "for ever");
+    }
+    let ended = serving.await.unwrap();
+    assert!(
+        matches!(ended, Err(AssociationError::Dripping { received: 1..=4, .. })),
+        "{ended:?}"
+    );
 }

@@ -1,6 +1,5 @@
 //! Associations as they come in.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,33 +10,34 @@ use packhorse_dicom::status::Status;
 use packhorse_ledger::Origin;
 use packhorse_spool::stopping;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::hall::{Guest, HALL_MAX};
 use super::record::{EdgeDecide, Record};
 use super::take::{Data, Offered, Taken, take};
-use crate::shared::{Place, Shared};
+use crate::shared::Shared;
 
 /// How often it is told that connections are dropped.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts associations on one listener until the edge drains.
 pub(crate) async fn serve(shared: Arc<Shared>, name: String, listener: TcpListener, tasks: TaskTracker) {
-    let mut dropped = Dropped::default();
+    let mut ousted = Ousted::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.draining.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => match Seat::take(&shared, peer.ip()) {
-                Some(seat) => {
-                    let (shared, name) = (Arc::clone(&shared), name.clone());
-                    tasks.spawn(async move { Box::pin(connection(shared, stream, &name, seat)).await });
+            Ok((stream, peer)) => {
+                let (guest, another_went) = shared.hall.enter(peer.ip());
+                if another_went {
+                    ousted.count(&name);
                 }
-                None => dropped.count(peer, &name),
-            },
+                let (shared, name) = (Arc::clone(&shared), name.clone());
+                tasks.spawn(async move { connection(shared, stream, &name, guest).await });
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: others must end first.
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -47,62 +47,48 @@ pub(crate) async fn serve(shared: Arc<Shared>, name: String, listener: TcpListen
     }
 }
 
-/// What a connection takes up while it lasts. So sockets are bounded: by the limits of associations, and by the room for
-/// those that are rejected.
-#[derive(Debug)]
-enum Seat {
-    /// It may become an association.
-    Place { _counted: Place },
-    /// It is told that there is no place.
-    Rejected { _permit: OwnedSemaphorePermit },
-}
-
-impl Seat {
-    /// `None`: even telling it would take a socket too many.
-    fn take(shared: &Arc<Shared>, peer: IpAddr) -> Option<Self> {
-        if let Some(counted) = shared.count_in(peer) {
-            return Some(Self::Place { _counted: counted });
-        }
-        let permit = Arc::clone(&shared.waiting_room).try_acquire_owned().ok()?;
-        Some(Self::Rejected { _permit: permit })
-    }
-}
-
-/// Connections that were dropped unanswered, told now and then.
+/// Connections that were dropped for newer ones, told now and then.
 #[derive(Debug, Default)]
-struct Dropped {
+struct Ousted {
     untold: u64,
     told: Option<Instant>,
 }
 
-impl Dropped {
-    fn count(&mut self, peer: SocketAddr, listener: &str) {
+impl Ousted {
+    fn count(&mut self, listener: &str) {
         self.untold += 1;
         if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             let dropped = std::mem::take(&mut self.untold);
-            tracing::warn!(%peer, listener, dropped, "connections are dropped: far more than limits.associations in edge.toml");
+            tracing::warn!(
+                listener,
+                dropped,
+                "connections that ask for no association are dropped: {HALL_MAX} wait already"
+            );
             self.told = Some(Instant::now());
         }
     }
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, seat: Seat) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, guest: Guest) {
     let Ok(peer) = stream.peer_addr() else { return };
     let decide = EdgeDecide {
         shared: &shared,
-        has_place: matches!(seat, Seat::Place { .. }),
-        admission: OnceLock::new(),
+        guest: &guest,
+        admitted: OnceLock::new(),
     };
-    match accept(stream, listener, &shared.config.acceptor, &decide).await {
+    let accepted = tokio::select! {
+        accepted = accept(stream, listener, &shared.config.acceptor, &decide) => accepted,
+        () = guest.ousted() => return,
+    };
+    match accepted {
         Ok(association) => {
-            let source = decide.admission.get().map(|admission| admission.source.to_string());
-            serve_association(&shared, association, &source.unwrap_or_default()).await;
+            let source = decide.admitted.get().map(|admitted| admitted.source.clone());
+            Box::pin(serve_association(&shared, association, &source.unwrap_or_default())).await;
         }
         // Said already, with its reason.
         Err(AssociationError::Refused(_)) => {}
         Err(error) => tracing::info!(%peer, error = chain(&error), "no association"),
     }
-    drop(seat);
 }
 
 async fn serve_association(shared: &Arc<Shared>, mut association: AcceptedAssociation, source: &str) {

@@ -10,8 +10,9 @@ use packhorse_ledger::{AssociationId, Fact};
 use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
 use packhorse_spool::Index as _;
 
+use super::hall::Guest;
 use crate::directory::Standing;
-use crate::shared::{Shared, draw, fact_bytes};
+use crate::shared::{Place, Shared, draw, fact_bytes};
 
 /// Whether the caller may send to the route it calls: known, and the far site agrees.
 pub(crate) fn admit(shared: &Shared, proposal: &Proposal) -> Result<Admission, Refused> {
@@ -54,11 +55,17 @@ pub(crate) fn consent(shared: &Shared, proposal: &Proposal) -> Result<(), Refuse
 
 /// Asks policy, for an acceptor.
 pub(crate) struct EdgeDecide<'a> {
-    pub(crate) shared: &'a Shared,
-    /// There is a place for this association.
-    pub(crate) has_place: bool,
+    pub(crate) shared: &'a Arc<Shared>,
+    /// The connection, which leaves the hall when it becomes an association.
+    pub(crate) guest: &'a Guest,
     /// Who was admitted: asked once, for the answer may be another a moment later.
-    pub(crate) admission: OnceLock<Admission>,
+    pub(crate) admitted: OnceLock<Admitted>,
+}
+
+/// A caller that was let in, and its place among the associations.
+pub(crate) struct Admitted {
+    pub(crate) source: Box<str>,
+    _place: Place,
 }
 
 impl Decide for EdgeDecide<'_> {
@@ -67,20 +74,24 @@ impl Decide for EdgeDecide<'_> {
         if self.shared.draining.is_cancelled() {
             return Answer::Reject(Rejection::TEMPORARY_CONGESTION);
         }
-        if !self.has_place {
-            tracing::warn!(%calling, %peer, "rejected for now: too many associations (limits in edge.toml)");
-            return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
-        }
-        match admit(self.shared, proposal) {
-            Ok(admission) => {
-                self.admission.get_or_init(|| admission);
-                decide(self.shared, proposal).0
-            }
+        let admission = match admit(self.shared, proposal) {
+            Ok(admission) => admission,
             Err(Refused { rejection, why }) => {
                 tracing::warn!(%calling, %called, %peer, %rejection, why, "association rejected");
-                Answer::Reject(rejection)
+                return Answer::Reject(rejection);
             }
-        }
+        };
+        // Only who may call takes a place.
+        let Some(place) = self.shared.count_in(peer) else {
+            tracing::warn!(%calling, %peer, "rejected for now: too many associations (limits in edge.toml)");
+            return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
+        };
+        self.guest.leave();
+        self.admitted.get_or_init(|| Admitted {
+            source: admission.source,
+            _place: place,
+        });
+        decide(self.shared, proposal).0
     }
 }
 
@@ -196,10 +207,11 @@ mod tests {
         let edge = Edge::with_names("a", TOML, std::net::Ipv4Addr::LOCALHOST.into());
         edge.shared.directory.learn(&site("b"), Far::new("b").entry()).unwrap();
         let proposal = proposal("PACS_A", "ROUTE");
+        let (guest, _) = edge.shared.hall.enter(proposal.peer);
         let decide = EdgeDecide {
             shared: &edge.shared,
-            has_place: true,
-            admission: OnceLock::new(),
+            guest: &guest,
+            admitted: OnceLock::new(),
         };
         assert!(
             matches!(decide.decide(&proposal), Answer::Reject(_)),
@@ -207,7 +219,7 @@ mod tests {
         );
         edge.shared.names.begin().await;
         assert!(matches!(decide.decide(&proposal), Answer::Accept(_)));
-        let source = decide.admission.get().unwrap().source.to_string();
+        let source = decide.admitted.get().unwrap().source.to_string();
         assert_eq!(Record::open(&edge.shared, &proposal, &source).source, "CT 1");
     }
 }

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::AsyncReadExt as _;
 
@@ -11,7 +11,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn sockets_beyond_the_limits_are_bounded_and_give_way_when_others_go() {
+async fn connections_that_say_nothing_are_bounded_and_take_no_place() {
     let edge = Edge::new("a", "[limits]\nassociations = 3\n");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -22,21 +22,18 @@ async fn sockets_beyond_the_limits_are_bounded_and_give_way_when_others_go() {
         listener,
         tasks.clone(),
     ));
-    let rejected_max = edge.shared.waiting_room.available_permits();
-    let mut open = Vec::new();
-    for _ in 0..3 + rejected_max {
-        open.push(connect(address).await);
+    let mut first = connect(address).await;
+    let mut others = Vec::new();
+    for _ in 0..HALL_MAX {
+        others.push(connect(address).await);
     }
-    eventually("a seat for each", async || tasks.len() == 3 + rejected_max).await;
-    let mut beyond = connect(address).await;
-    // Dropped at once, whatever it says: the end of the stream, or a reset.
-    let ended = beyond.read(&mut [0; 1]).await;
+    // The first had to go for the last: the end of the stream, or a reset.
+    let ended = first.read(&mut [0; 1]).await;
     assert!(!matches!(ended, Ok(1..)), "{ended:?}");
-    assert_eq!(tasks.len(), 3 + rejected_max);
-    open.clear();
-    eventually("places again", async || edge.shared.association_count() == 0).await;
-    let _again = connect(address).await;
-    eventually("a place for the next", async || edge.shared.association_count() == 1).await;
+    eventually("as many as the hall holds", async || tasks.len() == HALL_MAX).await;
+    assert_eq!((edge.shared.hall.len(), edge.shared.association_count()), (HALL_MAX, 0));
+    others.clear();
+    eventually("an empty hall", async || edge.shared.hall.len() == 0).await;
     edge.shared.draining.cancel();
     serving.await.unwrap();
 }
