@@ -61,6 +61,17 @@ pub struct ProposedContext {
     pub transfer_syntaxes: Vec<TransferSyntaxUid>,
 }
 
+impl ProposedContext {
+    /// Accepts it with the requestor's first transfer syntax; one without any is rejected (4).
+    #[must_use]
+    pub fn accept_first(&self) -> ContextAnswer {
+        self.transfer_syntaxes.first().map_or(
+            ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED),
+            |syntax| ContextAnswer::Accepted(syntax.clone()),
+        )
+    }
+}
+
 /// SOP class common extended negotiation (PS3.7 §D.3.3.6): what service a class belongs to, by the requestor's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonExtended {
@@ -203,6 +214,15 @@ pub struct Proposal {
     pub implementation_class_uid: Option<Box<str>>,
     /// The requestor's implementation version name, as it came.
     pub implementation_version_name: Option<Box<str>>,
+}
+
+impl Proposal {
+    /// Accepts the association, with an answer of `decide` for each context.
+    #[must_use]
+    pub fn answer_each(&self, decide: impl Fn(&ProposedContext) -> ContextAnswer) -> Answer {
+        let answers = self.contexts.iter().map(|context| (context.id, decide(context)));
+        Answer::Accept(answers.collect())
+    }
 }
 
 /// Result/reason of one presentation context in an A-ASSOCIATE-AC (PS3.8 Table 9-18). Kept as it came.

@@ -71,6 +71,12 @@ pub struct RawScu {
     message_id: u16,
 }
 
+/// The A-ASSOCIATE-RQ that proposes one presentation context for each pair, as bytes: to be cut, or sent and left alone.
+#[must_use]
+pub fn request_bytes(called: &str, calling: &str, pairs: &[Pair]) -> Vec<u8> {
+    pdu(0x01, &associate_rq(called, calling, pairs))
+}
+
 impl RawScu {
     /// Proposes one presentation context for each pair, at most 128.
     ///
@@ -87,8 +93,7 @@ impl RawScu {
             fragment_len: FRAGMENT_LEN_MAX,
             message_id: 0,
         };
-        scu.stream
-            .write_all(&pdu(0x01, &associate_rq(called, calling, pairs)))?;
+        scu.stream.write_all(&request_bytes(called, calling, pairs))?;
         let (kind, body) = scu.receive()?;
         if kind != 0x02 {
             return Err(refusal(kind, &body));

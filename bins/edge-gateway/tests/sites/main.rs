@@ -9,4 +9,5 @@ mod kills;
 mod odd;
 mod operator;
 mod outages;
+mod storm;
 mod support;
