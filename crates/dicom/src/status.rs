@@ -1,4 +1,4 @@
-//! C-STORE statuses (PS3.4 Table B.2-1, PS3.7 Annex C) and what their ranges mean.
+//! Statuses (PS3.7 Annex C), those of C-STORE (PS3.4 Table B.2-1) with their meanings, and what their ranges mean.
 
 use std::fmt;
 
@@ -29,6 +29,8 @@ impl Status {
     pub const UNRECOGNIZED_OPERATION: Self = Self(0x0211);
     /// Cancelled (PS3.7 §C.4).
     pub const CANCEL: Self = Self(0xFE00);
+    /// Pending: more answers come (PS3.7 §C.3).
+    pub const PENDING: Self = Self(0xFF00);
 
     /// Which range the status is in.
     #[must_use]
@@ -55,7 +57,8 @@ impl Status {
         }
     }
 
-    /// The standard's words for a status this crate knows.
+    /// The standard's words for a status of C-STORE or of PS3.7 Annex C; `unknown status` for another. Other services give
+    /// some values of their own a meaning of their own (A701 of C-MOVE): here those have the words of C-STORE's range.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self.0 {
@@ -70,19 +73,29 @@ impl Status {
             0xA700..=0xA7FF => "refused: out of resources",
             0xA900..=0xA9FF => "error: data set does not match SOP class",
             0xC000..=0xCFFF => "error: cannot understand",
+            0x0105 => "no such attribute",
+            0x0106 => "invalid attribute value",
             0x0110 => "processing failure",
             0x0111 => "duplicate SOP instance",
             0x0112 => "no such SOP instance",
+            0x0113 => "no such event type",
+            0x0114 => "no such argument",
+            0x0115 => "invalid argument value",
             0x0117 => "invalid SOP instance",
             0x0118 => "no such SOP class",
-            0x0122 => "SOP class not supported",
+            0x0119 => "class-instance conflict",
+            0x0120 => "missing attribute",
+            0x0121 => "missing attribute value",
+            0x0122 => "refused: SOP class not supported",
+            0x0123 => "no such action",
             0x0124 => "refused: not authorized",
             0x0210 => "duplicate invocation",
             0x0211 => "unrecognized operation",
             0x0212 => "mistyped argument",
             0x0213 => "resource limitation",
             0xFE00 => "cancelled",
-            0xFF00 | 0xFF01 => "pending",
+            0xFF00 => "pending",
+            0xFF01 => "pending: optional keys not supported",
             _ => "unknown status",
         }
     }
@@ -114,6 +127,19 @@ pub enum StatusCategory {
     Cancel,
     /// FF00, FF01.
     Pending,
+}
+
+/// `success`, `warning`, `failure`, `cancel`, `pending`.
+impl fmt::Display for StatusCategory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "success",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+            Self::Cancel => "cancel",
+            Self::Pending => "pending",
+        })
+    }
 }
 
 /// What a destination's answer to a C-STORE means for the delivery.
@@ -158,7 +184,78 @@ mod tests {
 
     #[test]
     fn unknown_statuses_are_failures_and_keep_their_value() {
-        assert_eq!(Status(0x4242).category(), StatusCategory::Failure);
+        assert_eq!(Status(0x4242).category(), Failure);
         assert_eq!(Status(0x4242).to_string(), "4242");
+    }
+
+    use StatusCategory::{Cancel, Failure, Pending, Success, Warning};
+
+    /// Every status and range that has words, from first to last: PS3.4 Table B.2-1, PS3.7 Annex C.
+    const TABLE: [(u16, u16, StatusCategory, &str); 38] = [
+        (0x0000, 0x0000, Success, "success"),
+        (
+            0x0001,
+            0x0001,
+            Warning,
+            "warning: requested optional attributes not supported",
+        ),
+        (0x0105, 0x0105, Failure, "no such attribute"),
+        (0x0106, 0x0106, Failure, "invalid attribute value"),
+        (0x0107, 0x0107, Warning, "warning: attribute list error"),
+        (0x0110, 0x0110, Failure, "processing failure"),
+        (0x0111, 0x0111, Failure, "duplicate SOP instance"),
+        (0x0112, 0x0112, Failure, "no such SOP instance"),
+        (0x0113, 0x0113, Failure, "no such event type"),
+        (0x0114, 0x0114, Failure, "no such argument"),
+        (0x0115, 0x0115, Failure, "invalid argument value"),
+        (0x0116, 0x0116, Warning, "warning: attribute value out of range"),
+        (0x0117, 0x0117, Failure, "invalid SOP instance"),
+        (0x0118, 0x0118, Failure, "no such SOP class"),
+        (0x0119, 0x0119, Failure, "class-instance conflict"),
+        (0x0120, 0x0120, Failure, "missing attribute"),
+        (0x0121, 0x0121, Failure, "missing attribute value"),
+        (0x0122, 0x0122, Failure, "refused: SOP class not supported"),
+        (0x0123, 0x0123, Failure, "no such action"),
+        (0x0124, 0x0124, Failure, "refused: not authorized"),
+        (0x0210, 0x0210, Failure, "duplicate invocation"),
+        (0x0211, 0x0211, Failure, "unrecognized operation"),
+        (0x0212, 0x0212, Failure, "mistyped argument"),
+        (0x0213, 0x0213, Failure, "resource limitation"),
+        (0xA700, 0xA7FF, Failure, "refused: out of resources"),
+        (0xA900, 0xA9FF, Failure, "error: data set does not match SOP class"),
+        (0xB000, 0xB000, Warning, "warning: coercion of data elements"),
+        (0xB001, 0xB005, Warning, "warning"),
+        (0xB006, 0xB006, Warning, "warning: elements discarded"),
+        (0xB007, 0xB007, Warning, "warning: data set does not match SOP class"),
+        (0xB008, 0xBFFF, Warning, "warning"),
+        (0xC000, 0xCFFF, Failure, "error: cannot understand"),
+        (0xFE00, 0xFE00, Cancel, "cancelled"),
+        (0xFF00, 0xFF00, Pending, "pending"),
+        (0xFF01, 0xFF01, Pending, "pending: optional keys not supported"),
+        // Between and behind them.
+        (0x0002, 0x0104, Failure, "unknown status"),
+        (0xA800, 0xA8FF, Failure, "unknown status"),
+        (0xD000, 0xFDFF, Failure, "unknown status"),
+    ];
+
+    #[test]
+    fn every_status_has_its_category_and_words_and_so_have_both_ends_of_every_range() {
+        for (first, last, category, words) in TABLE {
+            for code in first..=last {
+                assert_eq!(Status(code).category(), category, "{code:04X}");
+                assert_eq!(Status(code).meaning(), words, "{code:04X}");
+            }
+        }
+        let has_words = |code| TABLE.iter().any(|(first, last, ..)| (*first..=*last).contains(&code));
+        for code in (0..=u16::MAX).filter(|code| !has_words(*code)) {
+            assert_eq!(Status(code).category(), Failure, "{code:04X}");
+            assert_eq!(Status(code).meaning(), "unknown status", "{code:04X}");
+        }
+    }
+
+    #[test]
+    fn an_error_comment_can_hold_every_meaning() {
+        let longest = (0..=u16::MAX).map(|code| Status(code).meaning().len()).max();
+        assert!(longest <= Some(64), "{longest:?}");
     }
 }
