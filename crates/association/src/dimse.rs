@@ -1,473 +1,307 @@
-//! Command sets (PS3.7 §6.3, Annex E): Implicit VR Little Endian, at most 64 KiB.
+//! The messages of PS3.7: the command sets of all C- and N- services (Annex E), and how they are put together from PDVs.
 //!
-//! Strict in what is written, tolerant in what is read: elements in any order, group length ignored, unknown elements
-//! skipped. UIDs are kept byte for byte, since an answer repeats them as they came.
+//! Strict in what is written: every field of the standard's table, ascending tags, even lengths, NUL behind UIDs and a
+//! space behind text, and on a failure always an Error Comment. Tolerant in what is read: elements in any order, group
+//! length not believed, unknown elements skipped. UIDs are kept byte for byte, since an answer repeats them as they came.
+//! What is absent: any reading of data sets, and any check of values against a service.
+//!
+//! ```
+//! use packhorse_association::dimse::{CEchoRq, Command, decode};
+//! use packhorse_dicom::status::Status;
+//!
+//! let request = decode(CEchoRq::new(7).to_bytes())?;
+//! let answer = request.answer(Status(0x0110), Some("no way to the archive")).expect("a request has an answer");
+//! assert!(answer.is_response_to(&request));
+//! let Command::CEchoRsp(echo) = decode(answer.to_bytes())? else { panic!() };
+//! assert_eq!(echo.error_comment.as_deref(), Some("no way to the archive"));
+//! # Ok::<(), packhorse_association::Violation>(())
+//! ```
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+mod assemble;
+mod composite;
+mod element;
+mod message;
+mod normalized;
 
 use std::fmt;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use packhorse_dicom::negotiation::PresentationContextId;
-use packhorse_dicom::sop_class::VERIFICATION;
+use bytes::Bytes;
 use packhorse_dicom::status::Status;
-use packhorse_dicom::uid::{InvalidUid, SopClassUid, SopInstanceUid};
 
 use crate::codec::Violation;
-use crate::pdv::Pdv;
+use element::{Elements, Value as _, Writer};
+use message::comment_of;
 
-/// Longest command set that is taken. Real ones have about 200 bytes.
-pub const COMMAND_LEN_MAX: usize = 64 * 1024;
-/// Longest Error Comment (0000,0902), VR LO.
-pub const ERROR_COMMENT_LEN_MAX: usize = 64;
+pub use assemble::{Assembler, COMMAND_LEN_MAX, Piece};
+pub use composite::{
+    CCancelRq, CEchoRq, CEchoRsp, CFindRq, CFindRsp, CGetRq, CGetRsp, CMoveRq, CMoveRsp, CStoreRq, CStoreRsp,
+};
+pub use element::{AttributeTag, ERROR_COMMENT_LEN_MAX, MoveOriginator};
+pub use normalized::{
+    NActionRq, NActionRsp, NCreateRq, NCreateRsp, NDeleteRq, NDeleteRsp, NEventReportRq, NEventReportRsp, NGetRq,
+    NGetRsp, NSetRq, NSetRsp,
+};
 
-/// Command Field values (PS3.7 Table E.1-1).
-const C_STORE_RQ: u16 = 0x0001;
-const C_STORE_RSP: u16 = 0x8001;
-const C_ECHO_RQ: u16 = 0x0030;
-const C_ECHO_RSP: u16 = 0x8030;
-const C_CANCEL_RQ: u16 = 0x0FFF;
-/// Command Data Set Type: no data set follows.
-const NO_DATA_SET: u16 = 0x0101;
-/// Any other value says that a data set follows; this is what most write.
-const DATA_SET: u16 = 0x0001;
+/// Bit of the Command Field that tells a response from its request.
+const RESPONSE: u16 = 0x8000;
 
-/// C-ECHO-RQ (PS3.7 §9.3.5.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CEchoRq {
-    /// Message ID (0000,0110).
-    pub message_id: u16,
+macro_rules! commands {
+    (requests: $($rq:ident -> $rsp:ident,)*) => {
+        /// A command that has come whole.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Command {
+            $(
+                #[doc = concat!("[`", stringify!($rq), "`].")]
+                $rq($rq),
+                #[doc = concat!("[`", stringify!($rsp), "`].")]
+                $rsp($rsp),
+            )*
+            /// [`CCancelRq`].
+            CCancelRq(CCancelRq),
+            /// With a Command Field that the standard does not have.
+            Unknown(UnknownCommand),
+        }
+
+        impl Command {
+            /// Command Field (0000,0100).
+            #[must_use]
+            pub const fn command_field(&self) -> u16 {
+                match self {
+                    $(
+                        Self::$rq(_) => $rq::COMMAND_FIELD,
+                        Self::$rsp(_) => $rsp::COMMAND_FIELD,
+                    )*
+                    Self::CCancelRq(_) => CCancelRq::COMMAND_FIELD,
+                    Self::Unknown(unknown) => unknown.command_field,
+                }
+            }
+
+            /// Message ID of a request; of a response and a C-CANCEL-RQ the Message ID Being Responded To.
+            #[must_use]
+            pub const fn message_id(&self) -> u16 {
+                match self {
+                    $(
+                        Self::$rq(request) => request.message_id,
+                        Self::$rsp(response) => response.message_id_being_responded_to,
+                    )*
+                    Self::CCancelRq(cancel) => cancel.message_id_being_responded_to,
+                    Self::Unknown(unknown) => unknown.message_id,
+                }
+            }
+
+            /// Status (0000,0900) of a response; `None` when it is a request.
+            #[must_use]
+            pub const fn status(&self) -> Option<Status> {
+                match self {
+                    $(
+                        Self::$rq(_) => None,
+                        Self::$rsp(response) => Some(response.status),
+                    )*
+                    Self::CCancelRq(_) => None,
+                    Self::Unknown(unknown) => unknown.status,
+                }
+            }
+
+            /// Whether a data set follows.
+            #[must_use]
+            pub const fn has_data_set(&self) -> bool {
+                match self {
+                    $(
+                        Self::$rq(request) => request.has_data_set(),
+                        Self::$rsp(response) => response.has_data_set(),
+                    )*
+                    Self::CCancelRq(_) => false,
+                    Self::Unknown(unknown) => unknown.has_data_set,
+                }
+            }
+
+            /// The command set's bytes.
+            #[must_use]
+            pub fn to_bytes(&self) -> Bytes {
+                match self {
+                    $(
+                        Self::$rq(request) => request.to_bytes(),
+                        Self::$rsp(response) => response.to_bytes(),
+                    )*
+                    Self::CCancelRq(cancel) => cancel.to_bytes(),
+                    Self::Unknown(unknown) => unknown.to_bytes(),
+                }
+            }
+
+            /// The answer with this status and no data set, of the request's kind, with its UIDs as they came; `None` to
+            /// a response and to a C-CANCEL-RQ, which have none. `comment` is cut to 64 characters; a failure without
+            /// one carries the status's meaning.
+            #[must_use]
+            pub fn answer(&self, status: Status, comment: Option<&str>) -> Option<Self> {
+                match self {
+                    $(
+                        Self::$rq(request) => Some(Self::$rsp(request.answer(status, comment))),
+                        Self::$rsp(_) => None,
+                    )*
+                    Self::CCancelRq(_) => None,
+                    Self::Unknown(unknown) => unknown.answer(status, comment).map(Self::Unknown),
+                }
+            }
+        }
+
+        $(
+            impl From<$rq> for Command {
+                fn from(request: $rq) -> Self {
+                    Self::$rq(request)
+                }
+            }
+
+            impl From<$rsp> for Command {
+                fn from(response: $rsp) -> Self {
+                    Self::$rsp(response)
+                }
+            }
+        )*
+
+        /// Reads a whole command set.
+        ///
+        /// # Errors
+        /// [`Violation`] when elements are cut short or have lengths that cannot be, or what its kind of command cannot do
+        /// without is missing.
+        pub fn decode(bytes: Bytes) -> Result<Command, Violation> {
+            let elements = Elements::new(bytes)?;
+            match u16::read(&elements, &element::COMMAND_FIELD)? {
+                $(
+                    $rq::COMMAND_FIELD => $rq::read(&elements).map(Command::$rq),
+                    $rsp::COMMAND_FIELD => $rsp::read(&elements).map(Command::$rsp),
+                )*
+                CCancelRq::COMMAND_FIELD => CCancelRq::read(&elements).map(Command::CCancelRq),
+                field => UnknownCommand::read(field, &elements).map(Command::Unknown),
+            }
+        }
+    };
 }
 
-/// C-STORE-RQ (PS3.7 §9.3.1.1).
+commands! {
+    requests:
+    CStoreRq -> CStoreRsp,
+    CFindRq -> CFindRsp,
+    CGetRq -> CGetRsp,
+    CMoveRq -> CMoveRsp,
+    CEchoRq -> CEchoRsp,
+    NEventReportRq -> NEventReportRsp,
+    NGetRq -> NGetRsp,
+    NSetRq -> NSetRsp,
+    NActionRq -> NActionRsp,
+    NCreateRq -> NCreateRsp,
+    NDeleteRq -> NDeleteRsp,
+}
+
+impl Command {
+    /// Whether it is a response, of whatever kind.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        self.command_field() & RESPONSE != 0
+    }
+
+    /// Whether it is a response of the kind that belongs to `request`, with its Message ID.
+    #[must_use]
+    pub const fn is_response_to(&self, request: &Self) -> bool {
+        !request.is_response()
+            && self.command_field() == request.command_field() | RESPONSE
+            && self.message_id() == request.message_id()
+    }
+}
+
+impl From<CCancelRq> for Command {
+    fn from(cancel: CCancelRq) -> Self {
+        Self::CCancelRq(cancel)
+    }
+}
+
+/// A command with a Command Field that the standard does not have: what it takes to answer it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CStoreRq {
-    /// Message ID (0000,0110).
+pub struct UnknownCommand {
+    /// Command Field (0000,0100); bit 15 says that it is a response.
+    pub command_field: u16,
+    /// Message ID (0000,0110); of a response the Message ID Being Responded To (0000,0120).
     pub message_id: u16,
-    /// Affected SOP Class UID (0000,0002) as it came.
-    pub affected_sop_class_uid: Bytes,
-    /// Affected SOP Instance UID (0000,1000) as it came.
-    pub affected_sop_instance_uid: Bytes,
-    /// Priority (0000,0700): 0 medium, 1 high, 2 low. As it came.
-    pub priority: u16,
-    /// Move Originator AE title (0000,1030) and Message ID (0000,1031), as they came.
-    pub move_originator: Option<(Bytes, u16)>,
+    /// Status (0000,0900); `None`: not said.
+    pub status: Option<Status>,
+    /// Error Comment (0000,0902), as in every response; `None`: not said.
+    pub error_comment: Option<String>,
+    /// Affected SOP Class UID (0000,0002), else the Requested one (0000,0003), as it came; `None`: not said.
+    pub sop_class_uid: Option<Bytes>,
+    /// Affected SOP Instance UID (0000,1000), else the Requested one (0000,1001), as it came; `None`: not said.
+    pub sop_instance_uid: Option<Bytes>,
+    /// Whether a data set follows (0000,0800).
+    pub has_data_set: bool,
 }
 
-/// UIDs are not shown: a log line names a delivery by our own id.
-impl fmt::Debug for CStoreRq {
+impl UnknownCommand {
+    const fn is_response(&self) -> bool {
+        self.command_field & RESPONSE != 0
+    }
+
+    const fn id_tag(command_field: u16) -> &'static element::Tag {
+        if command_field & RESPONSE == 0 {
+            &element::MESSAGE_ID
+        } else {
+            &element::MESSAGE_ID_BEING_RESPONDED_TO
+        }
+    }
+
+    fn read(command_field: u16, elements: &Elements) -> Result<Self, Violation> {
+        let uid = |affected, requested| -> Result<Option<Bytes>, Violation> {
+            Ok(Option::read(elements, affected)?.or(Option::read(elements, requested)?))
+        };
+        Ok(Self {
+            command_field,
+            message_id: u16::read(elements, Self::id_tag(command_field))?,
+            status: Option::read(elements, &element::STATUS)?,
+            error_comment: Option::read(elements, &element::ERROR_COMMENT)?,
+            sop_class_uid: uid(&element::AFFECTED_SOP_CLASS_UID, &element::REQUESTED_SOP_CLASS_UID)?,
+            sop_instance_uid: uid(
+                &element::AFFECTED_SOP_INSTANCE_UID,
+                &element::REQUESTED_SOP_INSTANCE_UID,
+            )?,
+            has_data_set: bool::read(elements, &element::COMMAND_DATA_SET_TYPE)?,
+        })
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        let mut out = Writer::default();
+        self.sop_class_uid.write(&element::AFFECTED_SOP_CLASS_UID, &mut out);
+        self.command_field.write(&element::COMMAND_FIELD, &mut out);
+        self.message_id.write(Self::id_tag(self.command_field), &mut out);
+        self.has_data_set.write(&element::COMMAND_DATA_SET_TYPE, &mut out);
+        self.status.write(&element::STATUS, &mut out);
+        self.error_comment.write(&element::ERROR_COMMENT, &mut out);
+        self.sop_instance_uid
+            .write(&element::AFFECTED_SOP_INSTANCE_UID, &mut out);
+        out.finish()
+    }
+
+    fn answer(&self, status: Status, comment: Option<&str>) -> Option<Self> {
+        (!self.is_response()).then(|| Self {
+            command_field: self.command_field | RESPONSE,
+            status: Some(status),
+            error_comment: comment_of(status, comment),
+            has_data_set: false,
+            ..self.clone()
+        })
+    }
+}
+
+/// Without UIDs.
+impl fmt::Debug for UnknownCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CStoreRq")
+        f.debug_struct("UnknownCommand")
+            .field("command_field", &format_args!("{:04X}H", self.command_field))
             .field("message_id", &self.message_id)
+            .field("status", &self.status)
+            .field("error_comment", &self.error_comment)
+            .field("has_data_set", &self.has_data_set)
             .finish_non_exhaustive()
     }
 }
 
-impl CStoreRq {
-    /// The class as a value.
-    ///
-    /// # Errors
-    /// [`InvalidUid`] when it is none that can be carried.
-    pub fn sop_class_uid(&self) -> Result<SopClassUid, InvalidUid> {
-        SopClassUid::try_from(&*self.affected_sop_class_uid)
-    }
-
-    /// The instance as a value.
-    ///
-    /// # Errors
-    /// [`InvalidUid`] when it is none that can be carried.
-    pub fn sop_instance_uid(&self) -> Result<SopInstanceUid, InvalidUid> {
-        SopInstanceUid::try_from(&*self.affected_sop_instance_uid)
-    }
-
-    /// The command set's bytes, with `message_id` of its own: a message id belongs to one association.
-    #[must_use]
-    pub fn to_bytes(&self, message_id: u16) -> Bytes {
-        let mut elements = Elements::default();
-        elements.uid(0x0002, &self.affected_sop_class_uid);
-        elements.us(0x0100, C_STORE_RQ);
-        elements.us(0x0110, message_id);
-        elements.us(0x0700, self.priority);
-        elements.us(0x0800, DATA_SET);
-        elements.uid(0x1000, &self.affected_sop_instance_uid);
-        if let Some((title, id)) = &self.move_originator {
-            elements.text(0x1030, title);
-            elements.us(0x1031, *id);
-        }
-        elements.finish()
-    }
-}
-
-/// C-STORE-RSP (PS3.7 §9.3.1.2), or C-ECHO-RSP: what the SCP said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CStoreRsp {
-    /// Message ID Being Responded To (0000,0120).
-    pub message_id: u16,
-    /// Status (0000,0900).
-    pub status: Status,
-    /// Error Comment (0000,0902), printable characters only.
-    pub error_comment: Option<String>,
-}
-
-/// A command that has come whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// C-ECHO-RQ.
-    EchoRq(CEchoRq),
-    /// C-STORE-RQ; its data set follows.
-    StoreRq(CStoreRq),
-    /// C-ECHO-RSP or C-STORE-RSP.
-    Response(CStoreRsp),
-    /// C-CANCEL-RQ: nothing here can be cancelled, so it is passed over.
-    Cancel,
-    /// Another request: answered 0211H.
-    Unknown {
-        /// Command Field (0000,0100).
-        field: u16,
-        /// Message ID.
-        message_id: u16,
-        /// Affected or Requested SOP Class UID as it came.
-        sop_class_uid: Bytes,
-        /// Whether a data set follows.
-        has_data_set: bool,
-    },
-}
-
-impl Command {
-    /// Whether a data set follows.
-    #[must_use]
-    pub const fn has_data_set(&self) -> bool {
-        match self {
-            Self::StoreRq(_) => true,
-            Self::Unknown { has_data_set, .. } => *has_data_set,
-            Self::EchoRq(_) | Self::Response(_) | Self::Cancel => false,
-        }
-    }
-}
-
-/// Reads a whole command set.
-///
-/// # Errors
-/// [`Violation`] when elements are cut short, or what its kind of command cannot do without is missing.
-pub fn decode(mut bytes: Bytes) -> Result<Command, Violation> {
-    let mut read = Read::default();
-    while !bytes.is_empty() {
-        read.element(&mut bytes)?;
-    }
-    read.command()
-}
-
-#[derive(Default)]
-struct Read {
-    field: Option<u16>,
-    message_id: Option<u16>,
-    responded_to: Option<u16>,
-    status: Option<u16>,
-    priority: Option<u16>,
-    data_set_type: Option<u16>,
-    sop_class_uid: Option<Bytes>,
-    sop_instance_uid: Option<Bytes>,
-    originator: Option<Bytes>,
-    originator_id: Option<u16>,
-    error_comment: Option<Bytes>,
-}
-
-impl Read {
-    fn element(&mut self, bytes: &mut Bytes) -> Result<(), Violation> {
-        const CUT: Violation = Violation::Truncated("a command element");
-        if bytes.len() < 8 {
-            return Err(CUT);
-        }
-        let (group, element) = (bytes.get_u16_le(), bytes.get_u16_le());
-        let length = usize::try_from(bytes.get_u32_le()).unwrap_or(usize::MAX);
-        if length > bytes.len() {
-            return Err(CUT);
-        }
-        let value = bytes.split_to(length);
-        if group != 0 {
-            return Err(Violation::Message("a command set has an element outside group 0000"));
-        }
-        let us = || value.first_chunk().copied().map(u16::from_le_bytes);
-        match element {
-            0x0002 | 0x0003 => self.sop_class_uid = Some(value),
-            0x0100 => self.field = us(),
-            0x0110 => self.message_id = us(),
-            0x0120 => self.responded_to = us(),
-            0x0700 => self.priority = us(),
-            0x0800 => self.data_set_type = us(),
-            0x0900 => self.status = us(),
-            0x0902 => self.error_comment = Some(value),
-            0x1000 | 0x1001 => self.sop_instance_uid = Some(value),
-            0x1030 => self.originator = Some(value),
-            0x1031 => self.originator_id = us(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn command(self) -> Result<Command, Violation> {
-        let field = self
-            .field
-            .ok_or(Violation::Message("a command set without Command Field (0000,0100)"))?;
-        if field & 0x8000 != 0 {
-            return self.response();
-        }
-        if field == C_CANCEL_RQ {
-            return Ok(Command::Cancel);
-        }
-        let message_id = self
-            .message_id
-            .ok_or(Violation::Message("a request without Message ID (0000,0110)"))?;
-        let has_data_set = self.data_set_type != Some(NO_DATA_SET);
-        match field {
-            // Some forget the element where there is nothing to say.
-            C_ECHO_RQ if !has_data_set || self.data_set_type.is_none() => Ok(Command::EchoRq(CEchoRq { message_id })),
-            C_STORE_RQ if has_data_set => Ok(Command::StoreRq(CStoreRq {
-                message_id,
-                affected_sop_class_uid: self.sop_class_uid.unwrap_or_default(),
-                affected_sop_instance_uid: self.sop_instance_uid.unwrap_or_default(),
-                priority: self.priority.unwrap_or(0),
-                move_originator: self.originator.map(|title| (title, self.originator_id.unwrap_or(0))),
-            })),
-            C_STORE_RQ => Err(Violation::Message("a C-STORE-RQ without a data set")),
-            C_ECHO_RQ => Err(Violation::Message("a C-ECHO-RQ with a data set")),
-            field => Ok(Command::Unknown {
-                field,
-                message_id,
-                sop_class_uid: self.sop_class_uid.unwrap_or_default(),
-                has_data_set,
-            }),
-        }
-    }
-
-    fn response(self) -> Result<Command, Violation> {
-        let status = self
-            .status
-            .ok_or(Violation::Message("a response without Status (0000,0900)"))?;
-        let message_id = self.responded_to.ok_or(Violation::Message(
-            "a response without Message ID Being Responded To (0000,0120)",
-        ))?;
-        let error_comment = self
-            .error_comment
-            .as_deref()
-            .map(printable)
-            .filter(|comment| !comment.is_empty());
-        Ok(Command::Response(CStoreRsp {
-            message_id,
-            status: Status(status),
-            error_comment,
-        }))
-    }
-}
-
-/// What may be shown of a peer's text: printable ASCII, at most 64 characters.
-fn printable(text: &[u8]) -> String {
-    let shown = text.iter().take(ERROR_COMMENT_LEN_MAX);
-    let shown: String = shown
-        .map(|byte| {
-            if matches!(byte, b' '..=b'~') {
-                char::from(*byte)
-            } else {
-                ' '
-            }
-        })
-        .collect();
-    shown.trim().to_owned()
-}
-
-/// C-ECHO-RQ.
-#[must_use]
-pub fn echo_rq(message_id: u16) -> Bytes {
-    let mut elements = Elements::default();
-    elements.uid(0x0002, VERIFICATION.as_bytes());
-    elements.us(0x0100, C_ECHO_RQ);
-    elements.us(0x0110, message_id);
-    elements.us(0x0800, NO_DATA_SET);
-    elements.finish()
-}
-
-/// C-ECHO-RSP, with the Affected SOP Class UID that some SCUs (Odil) want in it.
-#[must_use]
-pub fn echo_rsp(message_id: u16, status: Status, comment: Option<&str>) -> Bytes {
-    response(C_ECHO_RSP, message_id, VERIFICATION.as_bytes(), None, status, comment)
-}
-
-/// C-STORE-RSP; repeats the request's UIDs as they came.
-#[must_use]
-pub fn store_rsp(request: &CStoreRq, status: Status, comment: Option<&str>) -> Bytes {
-    let instance = Some(&*request.affected_sop_instance_uid);
-    response(
-        C_STORE_RSP,
-        request.message_id,
-        &request.affected_sop_class_uid,
-        instance,
-        status,
-        comment,
-    )
-}
-
-/// The answer to a request that this crate has no service for: 0211H, unrecognized operation.
-#[must_use]
-pub fn unrecognized_rsp(field: u16, message_id: u16, sop_class_uid: &[u8]) -> Bytes {
-    response(
-        field | 0x8000,
-        message_id,
-        sop_class_uid,
-        None,
-        Status::UNRECOGNIZED_OPERATION,
-        None,
-    )
-}
-
-fn response(
-    field: u16,
-    id: u16,
-    class: &[u8],
-    instance: Option<&[u8]>,
-    status: Status,
-    comment: Option<&str>,
-) -> Bytes {
-    let mut elements = Elements::default();
-    elements.uid(0x0002, class);
-    elements.us(0x0100, field);
-    elements.us(0x0120, id);
-    elements.us(0x0800, NO_DATA_SET);
-    elements.us(0x0900, status.0);
-    if let Some(comment) = comment {
-        elements.text(0x0902, comment_text(comment).as_bytes());
-    }
-    if let Some(instance) = instance {
-        elements.uid(0x1000, instance);
-    }
-    elements.finish()
-}
-
-/// An Error Comment as VR LO has it: printable ASCII, one value (a `\\` would begin a second), at most 64 characters.
-fn comment_text(comment: &str) -> String {
-    let shown = comment.chars().filter(|c| matches!(c, ' '..='~'));
-    let shown = shown.map(|c| if c == '\\' { '/' } else { c });
-    shown.take(ERROR_COMMENT_LEN_MAX).collect()
-}
-
-/// Writes command elements in the order they are given, which is by tag.
-#[derive(Default)]
-struct Elements(BytesMut);
-
-impl Elements {
-    fn element(&mut self, element: u16, value: &[u8], pad: u8) {
-        let odd = value.len() % 2 == 1;
-        let length = value.len().saturating_add(usize::from(odd));
-        self.0.put_u16_le(0);
-        self.0.put_u16_le(element);
-        self.0.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
-        self.0.put_slice(value);
-        if odd {
-            self.0.put_u8(pad);
-        }
-    }
-
-    fn uid(&mut self, element: u16, value: &[u8]) {
-        self.element(element, value, 0);
-    }
-
-    fn text(&mut self, element: u16, value: &[u8]) {
-        self.element(element, value, b' ');
-    }
-
-    fn us(&mut self, element: u16, value: u16) {
-        self.element(element, &value.to_le_bytes(), 0);
-    }
-
-    /// The command set behind its group length (0000,0000).
-    fn finish(self) -> Bytes {
-        let mut whole = BytesMut::with_capacity(self.0.len().saturating_add(12));
-        whole.put_slice(&[0, 0, 0, 0, 4, 0, 0, 0]);
-        whole.put_u32_le(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
-        whole.put_slice(&self.0);
-        whole.freeze()
-    }
-}
-
-/// What PDVs make, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// A command has come whole.
-    Command {
-        /// The context it came on.
-        context: PresentationContextId,
-        /// The command.
-        command: Command,
-        /// Its bytes as they came.
-        bytes: Bytes,
-    },
-    /// A fragment of the current command's data set.
-    Data {
-        /// The fragment.
-        bytes: Bytes,
-        /// The data set is whole now.
-        is_last: bool,
-    },
-}
-
-/// Puts commands together from PDVs, and keeps command and data apart.
-#[derive(Debug, Default)]
-pub struct Assembler {
-    command: BytesMut,
-    /// The context of a command that is being read, or whose data set is.
-    context: Option<PresentationContextId>,
-    awaits_data: bool,
-}
-
-impl Assembler {
-    /// Takes the next PDV; `None` when it completes nothing.
-    ///
-    /// # Errors
-    /// [`Violation`] when command and data are mixed up, a context changes within a message, or a command is too long.
-    pub fn push(&mut self, pdv: Pdv) -> Result<Option<Piece>, Violation> {
-        if self.context.is_some_and(|context| context != pdv.context) {
-            return Err(Violation::Message("the presentation context changes within a message"));
-        }
-        match (pdv.is_command, self.awaits_data) {
-            (true, true) => Err(Violation::Message(
-                "a command fragment comes before the data set's last fragment",
-            )),
-            (false, false) => Err(Violation::Message("a data fragment comes without a command")),
-            (false, true) => {
-                if pdv.is_last {
-                    self.awaits_data = false;
-                    self.context = None;
-                }
-                Ok(Some(Piece::Data {
-                    bytes: pdv.data,
-                    is_last: pdv.is_last,
-                }))
-            }
-            (true, false) => self.push_command(pdv),
-        }
-    }
-
-    fn push_command(&mut self, pdv: Pdv) -> Result<Option<Piece>, Violation> {
-        if self.command.len().saturating_add(pdv.data.len()) > COMMAND_LEN_MAX {
-            return Err(Violation::Message("a command set has more than 64 KiB"));
-        }
-        self.command.extend_from_slice(&pdv.data);
-        self.context = Some(pdv.context);
-        if !pdv.is_last {
-            return Ok(None);
-        }
-        let bytes = self.command.split().freeze();
-        let command = decode(bytes.clone())?;
-        self.awaits_data = command.has_data_set();
-        if !self.awaits_data {
-            self.context = None;
-        }
-        Ok(Some(Piece::Command {
-            context: pdv.context,
-            command,
-            bytes,
-        }))
-    }
-}
-
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "tests may panic")]
+#[expect(clippy::indexing_slicing, reason = "tests may panic")]
 mod tests;

@@ -98,14 +98,43 @@ pub fn pdv(data: &[u8]) {
     }
 }
 
-/// Bytes as a command set.
+/// Bytes as a command set. What can be read can be written, and reads back equal; only an odd length becomes even.
+///
+/// # Panics
+/// When it does not.
 pub fn command(data: &[u8]) {
-    drop(dimse::decode(Bytes::copy_from_slice(data)));
+    let Ok(command) = dimse::decode(Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let bytes = command.to_bytes();
+    let again = dimse::decode(bytes.clone()).expect("what was written can be read");
+    assert_eq!(again.to_bytes(), bytes, "what was written reads back equal");
+    assert!(
+        again == command || has_odd_length(data),
+        "{command:?} reads back as {again:?}"
+    );
+}
+
+/// Whether a command set that could be read has an element of odd length.
+fn has_odd_length(mut data: &[u8]) -> bool {
+    while let Some((&[_, _, _, _, a, b, c, d], rest)) = data.split_first_chunk::<8>() {
+        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        if length % 2 == 1 {
+            return true;
+        }
+        data = rest.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use bytes::Bytes;
     use packhorse_testkit::corpus;
+
+    use crate::dimse;
 
     #[test]
     fn the_inputs_that_are_kept_are_survived() {
@@ -117,5 +146,21 @@ mod tests {
         corpus::fuzz_inputs("command")
             .iter()
             .for_each(|input| super::command(input));
+    }
+
+    #[test]
+    fn the_command_corpus_has_every_kind_of_message() {
+        let inputs = corpus::fuzz_inputs("command");
+        let commands = inputs
+            .into_iter()
+            .filter_map(|input| dimse::decode(Bytes::from(input)).ok());
+        let kinds: HashSet<u16> = commands.map(|command| command.command_field()).collect();
+        for kind in [
+            0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150,
+        ] {
+            assert!(kinds.contains(&kind) && kinds.contains(&(kind | 0x8000)), "{kind:04X}");
+        }
+        assert!(kinds.contains(&0x0FFF), "C-CANCEL-RQ");
+        assert!(kinds.iter().any(|kind| kind & 0x0F00 == 0x0700), "an unknown one");
     }
 }

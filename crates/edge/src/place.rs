@@ -89,7 +89,7 @@ impl EdgePlace {
         let destination =
             AeTitle::try_from(fields.destination_ae_title.as_str()).map_err(|error| NotOpened::never(&error))?;
         let command = dimse::decode(fields.command_set.clone()).map_err(|error| NotOpened::never(&error))?;
-        let Command::StoreRq(command) = command else {
+        let Command::CStoreRq(command) = command else {
             return Err(NotOpened::Never("its command is no C-STORE-RQ".to_owned()));
         };
         let class = command.sop_class_uid().map_err(|error| NotOpened::never(&error))?;

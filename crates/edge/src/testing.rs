@@ -215,7 +215,7 @@ pub(crate) fn parcel(source: &SiteName, destination: &SiteName, to: &str) -> (Ro
         move_originator: None,
     };
     let fields = TrailerFields {
-        command_set: command.to_bytes(1),
+        command_set: command.to_bytes(),
         calling_ae_title: "SOURCE".to_owned(),
         called_ae_title: "ROUTE".to_owned(),
         destination_ae_title: to.to_owned(),

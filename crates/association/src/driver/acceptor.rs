@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, Pdu, UserInformation, Violation};
-use crate::dimse::{self, CEchoRq, CStoreRq, Command, Piece};
+use crate::dimse::{CEchoRq, CStoreRq, Command, Piece};
 use crate::machine::{Event, Machine};
 use crate::negotiate::{self, Decide, MAX_PDU_LENGTH};
 use crate::pdv;
@@ -188,7 +188,7 @@ impl AcceptedAssociation {
                         return Err(self.core.violated(Violation::Message(what)).await);
                     };
                     match command {
-                        Command::EchoRq(command) => {
+                        Command::CEchoRq(command) => {
                             self.unanswered = true;
                             return Ok(Some(Request::Echo(EchoRequest {
                                 association: self,
@@ -196,22 +196,17 @@ impl AcceptedAssociation {
                                 command,
                             })));
                         }
-                        Command::StoreRq(command) => {
+                        Command::CStoreRq(command) => {
                             return Ok(Some(self.store_request(context, command, bytes, syntaxes)));
                         }
-                        Command::Unknown {
-                            field,
-                            message_id,
-                            sop_class_uid,
-                            ..
-                        } => {
-                            let answer = dimse::unrecognized_rsp(field, message_id, &sop_class_uid);
-                            self.answer(context, &answer).await?;
-                        }
-                        Command::Cancel => {}
-                        Command::Response(_) => {
-                            let what = "a response without a request";
-                            return Err(self.core.violated(Violation::Message(what)).await);
+                        // Nothing here can be cancelled.
+                        Command::CCancelRq(_) => {}
+                        other => {
+                            let Some(answer) = other.answer(Status::UNRECOGNIZED_OPERATION, None) else {
+                                let what = "a response without a request";
+                                return Err(self.core.violated(Violation::Message(what)).await);
+                            };
+                            self.answer(context, &answer.to_bytes()).await?;
                         }
                     }
                 }
@@ -279,13 +274,13 @@ pub struct EchoRequest<'a> {
 }
 
 impl EchoRequest<'_> {
-    /// Answers. `comment` is cut to 64 characters.
+    /// Answers. `comment` is cut to 64 characters; a failure without one carries the status's meaning.
     ///
     /// # Errors
     /// [`AssociationError`] when the answer cannot be sent.
     pub async fn respond(self, status: Status, comment: Option<&str>) -> Result<(), AssociationError> {
-        let answer = dimse::echo_rsp(self.command.message_id, status, comment);
-        self.association.answer(self.context, &answer).await?;
+        let answer = self.command.answer(status, comment);
+        self.association.answer(self.context, &answer.to_bytes()).await?;
         self.association.unanswered = false;
         Ok(())
     }
@@ -375,14 +370,15 @@ impl StoreRequest<'_> {
         })
     }
 
-    /// Answers, after passing over what is left of the data set. `comment` is cut to 64 characters.
+    /// Answers, after passing over what is left of the data set. `comment` is cut to 64 characters; a
+    /// failure without one carries the status's meaning.
     ///
     /// # Errors
     /// [`AssociationError`] when the data set does not end or the answer cannot be sent.
     pub async fn respond(mut self, status: Status, comment: Option<&str>) -> Result<(), AssociationError> {
         while self.data().await?.is_some() {}
-        let answer = dimse::store_rsp(&self.command, status, comment);
-        self.association.answer(self.context, &answer).await?;
+        let answer = self.command.answer(status, comment);
+        self.association.answer(self.context, &answer.to_bytes()).await?;
         self.association.unanswered = false;
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::core::{Awaited, Core, now};
 use super::error::AssociationError;
 use crate::codec::{Abort, UserInformation, Violation};
-use crate::dimse::{self, CStoreRq, CStoreRsp, Command, Piece};
+use crate::dimse::{CEchoRq, CStoreRq, CStoreRsp, Command, Piece};
 use crate::machine::{Event, Machine};
 use crate::negotiate::{self, MAX_PDU_LENGTH};
 use crate::pdv::{self, DataFrames};
@@ -249,10 +249,14 @@ impl RequestedAssociation {
             return Ok(Status::SOP_CLASS_NOT_SUPPORTED);
         };
         let message_id = self.begin(1).await?;
-        let frames = pdv::command_frames(context, &dimse::echo_rq(message_id), self.fragment_len);
+        let frames = pdv::command_frames(context, &CEchoRq::new(message_id).to_bytes(), self.fragment_len);
         self.core.send(frames).await?;
         self.sent(message_id);
-        Ok(self.response().await?.status)
+        let response = self.response(|command| match command {
+            Command::CEchoRsp(response) => Some((response.message_id_being_responded_to, response)),
+            _ => None,
+        });
+        Ok(response.await?.status)
     }
 
     /// C-STORE of `data` on `context`, with the command's UIDs as they are and a message id of this association.
@@ -270,7 +274,7 @@ impl RequestedAssociation {
         data: S,
     ) -> Result<CStoreRsp, AssociationError> {
         self.send_store(context, command, data, 1).await?;
-        self.response().await
+        self.store_response().await
     }
 
     /// Sends a C-STORE as [`store`](Self::store) does, and does not await its answer: [`answer`](Self::answer) gives it.
@@ -299,7 +303,7 @@ impl RequestedAssociation {
         if self.unanswered.is_empty() {
             return Ok(None);
         }
-        self.response().await.map(Some)
+        self.store_response().await.map(Some)
     }
 
     async fn send_store<S: DataSource>(
@@ -311,7 +315,9 @@ impl RequestedAssociation {
     ) -> Result<u16, AssociationError> {
         let message_id = self.begin(window).await?;
         // Command and first fragment leave in one write.
-        let mut out = pdv::command_frames(context, &command.to_bytes(message_id), self.fragment_len);
+        let mut command = command.clone();
+        command.message_id = message_id;
+        let mut out = pdv::command_frames(context, &command.to_bytes(), self.fragment_len);
         let mut frames = DataFrames::new(context, self.fragment_len);
         loop {
             let mut chunk = match data.next_chunk().await {
@@ -355,26 +361,34 @@ impl RequestedAssociation {
         self.message_id
     }
 
-    /// The answer to one of the unanswered.
-    async fn response(&mut self) -> Result<CStoreRsp, AssociationError> {
+    async fn store_response(&mut self) -> Result<CStoreRsp, AssociationError> {
+        let response = self.response(|command| match command {
+            Command::CStoreRsp(response) => Some((response.message_id_being_responded_to, response)),
+            _ => None,
+        });
+        response.await
+    }
+
+    /// The next message, which is to be an answer to one of the unanswered: what `expected` takes out of it, with the
+    /// message id that it answers.
+    async fn response<R>(&mut self, expected: impl FnOnce(Command) -> Option<(u16, R)>) -> Result<R, AssociationError> {
         let awaited = Awaited {
             what: "the answer",
             wait: self.config.dimse,
         };
-        match self.core.piece(awaited).await? {
-            Some(Piece::Command {
-                command: Command::Response(response),
-                ..
-            }) if self.unanswered.contains(&response.message_id) => {
-                self.unanswered.retain(|id| *id != response.message_id);
-                Ok(response)
-            }
-            Some(Piece::Command { .. } | Piece::Data { .. }) => Err(self
-                .core
-                .violated(Violation::Message("another message than the awaited answer"))
-                .await),
-            None => Err(AssociationError::ReleasedEarly),
+        let command = match self.core.piece(awaited).await? {
+            Some(Piece::Command { command, .. }) => expected(command),
+            Some(Piece::Data { .. }) => None,
+            None => return Err(AssociationError::ReleasedEarly),
+        };
+        if let Some((answered, response)) = command
+            && self.unanswered.contains(&answered)
+        {
+            self.unanswered.retain(|id| *id != answered);
+            return Ok(response);
         }
+        let violation = Violation::Message("another message than the awaited answer");
+        Err(self.core.violated(violation).await)
     }
 
     /// Releases the association (A-RELEASE-RQ) and waits for the peer's agreement.

@@ -1,5 +1,9 @@
 //! Conversations that end well, whatever way their bytes come.
 
+use bytes::Bytes;
+use packhorse_association::dimse::{
+    CFindRq, CGetRq, CMoveRq, Command, NActionRq, NCreateRq, NDeleteRq, NEventReportRq, NGetRq, NSetRq, UnknownCommand,
+};
 use packhorse_association::{AcceptorConfig, AssociationError, Pdu, Request, accept, codec, dimse, pdv};
 use packhorse_dicom::status::Status;
 
@@ -28,7 +32,7 @@ async fn an_echo_between_instances_is_answered() {
     let mut peer = Peer::associate(address).await;
     for message in [
         store(1, b"one"),
-        pdv::command_frames(id(ECHO), &dimse::echo_rq(2), 1024),
+        pdv::command_frames(id(ECHO), &dimse::CEchoRq::new(2).to_bytes(), 1024),
         store(3, b"two"),
     ] {
         peer.send(&message).await;
@@ -65,7 +69,7 @@ async fn one_pdu_may_hold_a_command_and_its_data_set_and_another_message() {
 async fn an_empty_p_data_tf_is_nothing() {
     let (address, serving) = acceptor(AcceptorConfig::default()).await;
     let mut peer = Peer::associate(address).await;
-    let nothing = encoded(&Pdu::PDataTf(bytes::Bytes::new()));
+    let nothing = encoded(&Pdu::PDataTf(Bytes::new()));
     peer.send(&nothing).await;
     peer.send(&store_command(STORE, 1)).await;
     peer.send(&nothing).await;
@@ -115,6 +119,118 @@ async fn a_request_of_another_service_is_answered_0211_and_its_identifier_passed
     assert_eq!(peer.status().await, Status::SUCCESS);
     peer.release().await;
     assert_eq!(served(serving).await.whole, [b"data"]);
+}
+
+const CLASS: &[u8] = b"1.2.840.10008.5.1.4.1.1.2\0";
+const INSTANCE: &[u8] = b"1.2.3.4.5\0";
+
+/// A request of every service that a storage SCP does not have.
+fn other_services() -> Vec<Command> {
+    let (class, instance) = (Bytes::from_static(CLASS), Bytes::from_static(INSTANCE));
+    vec![
+        Command::from(CFindRq {
+            message_id: 1,
+            affected_sop_class_uid: class.clone(),
+            priority: 0,
+        }),
+        Command::from(CGetRq {
+            message_id: 2,
+            affected_sop_class_uid: class.clone(),
+            priority: 0,
+        }),
+        Command::from(CMoveRq {
+            message_id: 3,
+            affected_sop_class_uid: class.clone(),
+            priority: 0,
+            move_destination: Bytes::from_static(b"ELSEWHERE "),
+        }),
+        Command::from(NEventReportRq {
+            message_id: 4,
+            affected_sop_class_uid: class.clone(),
+            affected_sop_instance_uid: instance.clone(),
+            event_type_id: 1,
+            has_data_set: true,
+        }),
+        Command::from(NGetRq {
+            message_id: 5,
+            requested_sop_class_uid: class.clone(),
+            requested_sop_instance_uid: instance.clone(),
+            attribute_identifier_list: Vec::new(),
+        }),
+        Command::from(NSetRq {
+            message_id: 6,
+            requested_sop_class_uid: class.clone(),
+            requested_sop_instance_uid: instance.clone(),
+            has_data_set: true,
+        }),
+        Command::from(NActionRq {
+            message_id: 7,
+            requested_sop_class_uid: class.clone(),
+            requested_sop_instance_uid: instance.clone(),
+            action_type_id: 1,
+            has_data_set: true,
+        }),
+        Command::from(NCreateRq {
+            message_id: 8,
+            affected_sop_class_uid: class.clone(),
+            affected_sop_instance_uid: Some(instance.clone()),
+            has_data_set: false,
+        }),
+        Command::from(NDeleteRq {
+            message_id: 9,
+            requested_sop_class_uid: class.clone(),
+            requested_sop_instance_uid: instance.clone(),
+        }),
+        Command::Unknown(UnknownCommand {
+            command_field: 0x0777,
+            message_id: 10,
+            status: None,
+            error_comment: None,
+            sop_class_uid: Some(class),
+            sop_instance_uid: Some(instance),
+            has_data_set: true,
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn every_service_that_we_do_not_have_is_answered_0211_in_its_own_kind_with_its_uids() {
+    let (address, serving) = acceptor(AcceptorConfig::default()).await;
+    let mut peer = Peer::associate(address).await;
+    for request in other_services() {
+        peer.send(&pdv::command_frames(id(STORE), &request.to_bytes(), 1024))
+            .await;
+        if request.has_data_set() {
+            peer.send(&data_frames(STORE, &[b"any", b"thing"])).await;
+        }
+        let answer = peer.answer().await;
+        assert!(answer.is_response_to(&request), "{answer:?}");
+        assert_eq!(answer.status(), Some(Status::UNRECOGNIZED_OPERATION));
+        let bytes = answer.to_bytes();
+        let says = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(says(b"unrecognized operation") && says(CLASS), "{answer:?}");
+        assert_eq!(says(INSTANCE), request.message_id() > 3, "{answer:?}");
+    }
+    peer.send(&store(11, b"data")).await;
+    assert_eq!(peer.status().await, Status::SUCCESS);
+    peer.release().await;
+    assert_eq!(served(serving).await.whole, [b"data"]);
+}
+
+#[tokio::test]
+async fn a_cancel_is_passed_over_without_an_answer() {
+    let (address, serving) = acceptor(AcceptorConfig::default()).await;
+    let mut peer = Peer::associate(address).await;
+    let cancel = dimse::CCancelRq {
+        message_id_being_responded_to: 1,
+    };
+    peer.send(&pdv::command_frames(id(STORE), &cancel.to_bytes(), 1024))
+        .await;
+    peer.send(&store(2, b"data")).await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.message_id(), answer.status()), (2, Some(Status::SUCCESS)));
+    peer.release().await;
+    served(serving).await.ended.unwrap();
 }
 
 #[tokio::test]

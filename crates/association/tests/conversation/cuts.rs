@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use packhorse_association::codec::UserInformation;
 use packhorse_association::negotiate::{self, MAX_PDU_LENGTH};
-use packhorse_association::{AcceptorConfig, AssociationError, Pdu, RequestedAssociation, dimse, pdv};
+use packhorse_association::{AcceptorConfig, AssociationError, Pdu, RequestedAssociation, pdv};
 use packhorse_dicom::status::Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -122,7 +122,7 @@ async fn our_requestor_ends_at_every_byte_and_takes_no_part_of_an_answer() {
     let association = answers.len();
     let mut store_rq = store_rq();
     store_rq.message_id = 1;
-    let rsp = dimse::store_rsp(&store_rq, Status::SUCCESS, None);
+    let rsp = store_rq.answer(Status::SUCCESS, None).to_bytes();
     answers.unsplit(pdv::command_frames(id(STORE), &rsp, 1024));
     let answer = answers.len();
     answers.unsplit(encoded(&Pdu::ReleaseRp));

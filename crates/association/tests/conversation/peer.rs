@@ -95,7 +95,11 @@ pub(crate) fn store_rq() -> CStoreRq {
 
 /// A C-STORE-RQ's command.
 pub(crate) fn store_command(context: usize, message_id: u16) -> BytesMut {
-    pdv::command_frames(id(context), &store_rq().to_bytes(message_id), 16 * 1024)
+    let rq = CStoreRq {
+        message_id,
+        ..store_rq()
+    };
+    pdv::command_frames(id(context), &rq.to_bytes(), 16 * 1024)
 }
 
 /// A data set's fragments, one PDU each; the last is marked.
@@ -168,16 +172,18 @@ impl Peer {
         }
     }
 
-    /// The status of the next message, which is an answer.
-    pub(crate) async fn status(&mut self) -> Status {
+    /// The next message, which is an answer.
+    pub(crate) async fn answer(&mut self) -> dimse::Command {
         let Some(Pdu::PDataTf(body)) = self.pdu().await else {
             panic!("no message")
         };
         let pdv = pdv::Pdvs::new(body).next_pdv().unwrap().unwrap();
-        let Ok(dimse::Command::Response(response)) = dimse::decode(pdv.data) else {
-            panic!("no answer")
-        };
-        response.status
+        dimse::decode(pdv.data).unwrap()
+    }
+
+    /// The status of the next message, which is an answer.
+    pub(crate) async fn status(&mut self) -> Status {
+        self.answer().await.status().expect("a status")
     }
 
     pub(crate) async fn release(mut self) {

@@ -2,9 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use packhorse_association::codec::{Abort, UserInformation};
+use packhorse_association::dimse::{CEchoRq, Command};
 use packhorse_association::driver::SourceError;
 use packhorse_association::negotiate::{self, MAX_PDU_LENGTH};
-use packhorse_association::{AssociationError, DataSource, Pdu, RequestedAssociation, dimse, pdv};
+use packhorse_association::{AssociationError, DataSource, Pdu, RequestedAssociation, pdv};
 use packhorse_dicom::status::Status;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -144,6 +145,29 @@ async fn a_peer_that_aborts_in_the_middle_of_a_data_set_is_heard() {
 }
 
 #[tokio::test]
+async fn an_answer_of_another_service_aborts_though_its_message_id_is_right() {
+    // The first message of an association has the id 1.
+    let mut store = store_rq();
+    store.message_id = 1;
+    let rq = Command::from(store);
+    let all = [rq.clone(), Command::from(CEchoRq::new(1))];
+    let answers = all.map(|request| request.answer(Status::SUCCESS, None).unwrap());
+    for (asks_echo, answer) in [(false, &answers[1]), (true, &answers[0]), (false, &rq)] {
+        let (mut association, mut peer) = associated().await;
+        let context = id(if asks_echo { ECHO } else { STORE });
+        peer.send(&pdv::command_frames(context, &answer.to_bytes(), 1024)).await;
+        let hearing = tokio::spawn(heard(peer));
+        let ended = if asks_echo {
+            association.echo().await.unwrap_err()
+        } else {
+            association.store(context, &store_rq(), None).await.unwrap_err()
+        };
+        assert!(matches!(ended, AssociationError::PeerMisbehaved(_)), "{ended:?}");
+        assert_eq!(hearing.await.unwrap().1, Some(Pdu::Abort(Abort::PROVIDER)));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_another_message_aborts() {
     let (mut association, mut peer) = associated().await;
     let storing = tokio::spawn(async move {
@@ -152,7 +176,7 @@ async fn an_answer_to_another_message_aborts() {
     });
     let mut rq = store_rq();
     rq.message_id = 99;
-    let rsp = dimse::store_rsp(&rq, Status::SUCCESS, None);
+    let rsp = rq.answer(Status::SUCCESS, None).to_bytes();
     peer.send(&pdv::command_frames(id(STORE), &rsp, 1024)).await;
     let (is_whole, last) = heard(peer).await;
     assert!(is_whole);

@@ -62,7 +62,7 @@ async fn the_abort_is_read_though_much_was_sent_behind_the_fault() {
 
 #[tokio::test]
 async fn no_message_is_served_on_a_context_that_was_not_accepted() {
-    let echo = |context| pdv::command_frames(id(context), &dimse::echo_rq(1), 1024);
+    let echo = |context| pdv::command_frames(id(context), &dimse::CEchoRq::new(1).to_bytes(), 1024);
     for message in [echo(REFUSED), echo(77), store_command(REFUSED, 1), store_command(77, 1)] {
         let (address, serving) = acceptor(AcceptorConfig::default()).await;
         let mut peer = Peer::associate(address).await;
@@ -71,6 +71,24 @@ async fn no_message_is_served_on_a_context_that_was_not_accepted() {
         let served = served(serving).await;
         assert_eq!((served.echoes, served.whole.len()), (0, 0));
         served.ended.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_response_without_a_request_aborts() {
+    let request = dimse::Command::from(store_rq());
+    let known = request.answer(Status::SUCCESS, None).unwrap().to_bytes();
+    let mut unknown = known.to_vec();
+    // Command Field (0000,0100), behind the group length and the class: 8777H.
+    let field = unknown.windows(4).position(|element| element == [0, 0, 0, 1]).unwrap();
+    unknown[field + 8..field + 10].copy_from_slice(&[0x77, 0x87]);
+    for response in [&*known, &*unknown] {
+        let (address, serving) = acceptor(AcceptorConfig::default()).await;
+        let mut peer = Peer::associate(address).await;
+        let frames = pdv::command_frames(id(STORE), response, 1024);
+        assert_eq!(aborted(&mut peer, &frames).await, Abort::PROVIDER);
+        drop(peer);
+        served(serving).await.ended.unwrap_err();
     }
 }
 

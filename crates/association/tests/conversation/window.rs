@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use packhorse_association::codec::UserInformation;
 use packhorse_association::{
-    AcceptorConfig, AssociationError, Connection, Decide, Request, RequestedAssociation, RequestorConfig, accept,
-    dimse, pdv,
+    AcceptorConfig, AssociationError, Connection, Decide, Request, RequestedAssociation, RequestorConfig, accept, pdv,
 };
 use packhorse_dicom::negotiation::{
     Answer, AsyncOperationsWindow, Proposal, Rejection, UserIdentity, UserIdentityType,
@@ -88,7 +87,7 @@ async fn as_many_stores_are_under_way_as_both_sides_allow() {
     let mut answered = Vec::new();
     while let Some(answer) = association.answer().await.unwrap() {
         assert_eq!(answer.status, Status::SUCCESS);
-        answered.push(answer.message_id);
+        answered.push(answer.message_id_being_responded_to);
     }
     assert_eq!(answered, sent);
     association.release().await.unwrap();
@@ -121,8 +120,14 @@ async fn answers_come_in_any_order_and_each_once() {
                 .send(id(STORE), &store_rq(), Some(Bytes::from_static(b"data")))
                 .await?;
         }
-        let first = association.answer().await?.map(|answer| answer.message_id);
-        let second = association.answer().await?.map(|answer| answer.message_id);
+        let first = association
+            .answer()
+            .await?
+            .map(|answer| answer.message_id_being_responded_to);
+        let second = association
+            .answer()
+            .await?
+            .map(|answer| answer.message_id_being_responded_to);
         // The third answer is to nothing.
         association
             .send(id(STORE), &store_rq(), Some(Bytes::from_static(b"data")))
@@ -143,7 +148,7 @@ async fn answers_come_in_any_order_and_each_once() {
     let answer = |message_id| {
         let mut command = store_rq();
         command.message_id = message_id;
-        pdv::command_frames(id(STORE), &dimse::store_rsp(&command, Status::SUCCESS, None), 1024)
+        pdv::command_frames(id(STORE), &command.answer(Status::SUCCESS, None).to_bytes(), 1024)
     };
     for message_id in [2, 1, 1] {
         peer.send(&answer(message_id)).await;

@@ -52,7 +52,7 @@ impl Parcel {
         };
         let reader = Reader::open(bytes, entry.routing.length).await?;
         let trailer = reader.trailer().clone();
-        let Ok(Command::StoreRq(command)) = dimse::decode(trailer.fields.command_set.clone()) else {
+        let Ok(Command::CStoreRq(command)) = dimse::decode(trailer.fields.command_set.clone()) else {
             return Err(OpenError::Malformed("its command set is no C-STORE-RQ".to_owned()));
         };
         let malformed = |error: InvalidUid| OpenError::Malformed(error.to_string());

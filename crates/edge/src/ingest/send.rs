@@ -122,9 +122,9 @@ impl Sender {
             priority: 0,
             move_originator: None,
         };
-        let command_set = command.to_bytes(1);
+        let command_set = command.to_bytes();
         debug_assert!(
-            matches!(dimse::decode(command_set.clone()), Ok(Command::StoreRq(_))),
+            matches!(dimse::decode(command_set.clone()), Ok(Command::CStoreRq(_))),
             "ours can be read"
         );
         let offered = Offered {

@@ -27,7 +27,7 @@ fn offered(proposal: &Proposal) -> Offered<'_> {
         proposal,
         context_class: context.abstract_syntax.clone(),
         transfer_syntax: context.transfer_syntaxes[0].clone(),
-        command_set: command.to_bytes(1),
+        command_set: command.to_bytes(),
         command,
     }
 }
