@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use packhorse_association::CStoreRq;
+use packhorse_association::dimse::MoveOriginator;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
@@ -212,7 +213,10 @@ pub(crate) fn parcel(source: &SiteName, destination: &SiteName, to: &str) -> (Ro
         affected_sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
         affected_sop_instance_uid: uid(&format!("1.2.{}", rand::random::<u32>())),
         priority: 0,
-        move_originator: None,
+        move_originator: Some(MoveOriginator {
+            ae_title: Bytes::from_static(b"MOVER "),
+            message_id: 3,
+        }),
     };
     let fields = TrailerFields {
         command_set: command.to_bytes(),

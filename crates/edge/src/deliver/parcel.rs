@@ -52,9 +52,11 @@ impl Parcel {
         };
         let reader = Reader::open(bytes, entry.routing.length).await?;
         let trailer = reader.trailer().clone();
-        let Ok(Command::CStoreRq(command)) = dimse::decode(trailer.fields.command_set.clone()) else {
+        let Ok(Command::CStoreRq(mut command)) = dimse::decode(trailer.fields.command_set.clone()) else {
             return Err(OpenError::Malformed("its command set is no C-STORE-RQ".to_owned()));
         };
+        // Ours is part of no C-MOVE: at the destination the title and the id of the source's would name another's request.
+        command.move_originator = None;
         let malformed = |error: InvalidUid| OpenError::Malformed(error.to_string());
         let sop_class = AbstractSyntaxUid::from(&command.sop_class_uid().map_err(malformed)?);
         let transfer_syntax =
@@ -125,5 +127,41 @@ impl DataSource for DataSet {
                 State::Done => return Ok(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_spool::{Custody, Index as _, NewEntry, NewState};
+
+    use super::*;
+    use crate::shared::{LINK_QUEUE, queue};
+    use crate::testing::{Edge, parcel, site};
+
+    #[tokio::test]
+    async fn the_move_originator_of_the_source_stays_in_the_envelope() {
+        let edge = Edge::new("b", "");
+        let (routing, body) = parcel(&site("a"), &edge.shared.site, "PACS_B");
+        let delivery = routing.delivery;
+        let entry = NewEntry {
+            routing,
+            queue: queue(LINK_QUEUE),
+            body,
+            custody: Custody::UntilReleased,
+            state: NewState::Ready,
+        };
+        let spool = &edge.shared.spool;
+        spool.commit(edge.shared.epoch, vec![entry], Vec::new()).await.unwrap();
+        let entry = spool.entry(delivery).await.unwrap().unwrap();
+        let opened = Parcel::open(&edge.shared, &entry)
+            .await
+            .map_err(|_| "no parcel")
+            .unwrap();
+        let kept = dimse::decode(opened.trailer.fields.command_set.clone()).unwrap();
+        let Command::CStoreRq(kept) = kept else { panic!() };
+        assert!(kept.move_originator.is_some());
+        assert_eq!(opened.command.move_originator, None);
+        let others = (&opened.command.affected_sop_instance_uid, opened.command.priority);
+        assert_eq!(others, (&kept.affected_sop_instance_uid, kept.priority));
     }
 }
