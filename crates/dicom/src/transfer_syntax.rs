@@ -10,6 +10,8 @@ pub const IMPLICIT_VR_LE: &str = "1.2.840.10008.1.2";
 pub const EXPLICIT_VR_LE: &str = "1.2.840.10008.1.2.1";
 /// Explicit VR Big Endian, retired.
 pub const EXPLICIT_VR_BE: &str = "1.2.840.10008.1.2.2";
+/// Deflated Explicit VR Little Endian.
+pub const DEFLATED_EXPLICIT_VR_LE: &str = "1.2.840.10008.1.2.1.99";
 
 /// How the data elements of a data set are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum Encoding {
     ExplicitLe,
     /// Explicit VR Big Endian.
     ExplicitBe,
-    /// Deflated as a whole (PS3.5 §A.5): opaque to a header scan.
+    /// Explicit VR Little Endian, deflated as a whole (PS3.5 §A.5).
     Deflated,
 }
 

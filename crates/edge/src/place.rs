@@ -96,7 +96,7 @@ impl EdgePlace {
         let instance = command.sop_instance_uid().map_err(|error| NotOpened::never(&error))?;
         let mut scan = HeaderScan::new(encoding_of(&syntax));
         for entry in &trailer.blocks {
-            if scan.is_done() {
+            if scan.has_passed_identity() {
                 break;
             }
             let block = bytes.read(entry.range()).await;

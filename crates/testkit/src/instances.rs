@@ -9,7 +9,7 @@ use std::fmt;
 
 use packhorse_dicom::part10;
 use packhorse_dicom::sop_class::RAW_DATA_STORAGE;
-use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use packhorse_dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use packhorse_dicom::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
 pub use data_set::{DataSet, Writing};
@@ -56,6 +56,25 @@ impl Instance {
         let mut file = part10::write_file_meta(&self.sop_class_uid, &self.sop_instance_uid, &self.transfer_syntax);
         file.extend_from_slice(&self.dataset);
         file
+    }
+
+    /// The same instance in Deflated Explicit VR Little Endian.
+    ///
+    /// # Panics
+    /// When it is not written in Explicit VR Little Endian.
+    #[must_use]
+    pub fn deflated(mut self) -> Self {
+        assert_eq!(
+            self.transfer_syntax.as_str(),
+            EXPLICIT_VR_LE,
+            "what is deflated (PS3.5 §A.5)"
+        );
+        self.transfer_syntax = TransferSyntaxUid::try_from(DEFLATED_EXPLICIT_VR_LE).expect("a UID of the standard");
+        self.dataset = miniz_oxide::deflate::compress_to_vec(&self.dataset, 6);
+        if self.dataset.len() % 2 == 1 {
+            self.dataset.push(0);
+        }
+        self
     }
 }
 
@@ -110,6 +129,13 @@ impl Study {
     #[must_use]
     pub const fn implicit(mut self) -> Self {
         self.writing = Writing::Implicit;
+        self
+    }
+
+    /// The same study written in Explicit VR Big Endian.
+    #[must_use]
+    pub const fn big_endian(mut self) -> Self {
+        self.writing = Writing::BigEndian;
         self
     }
 
@@ -212,6 +238,7 @@ impl Study {
         let uid = match self.writing {
             Writing::Explicit => EXPLICIT_VR_LE,
             Writing::Implicit => IMPLICIT_VR_LE,
+            Writing::BigEndian => EXPLICIT_VR_BE,
         };
         TransferSyntaxUid::try_from(uid).expect("a UID of the standard")
     }

@@ -1,16 +1,18 @@
-//! Writes data sets: enough for test instances. Values are given ready for the wire, text in UTF-8.
+//! Writes data sets: enough for test instances. Values are given ready for the wire in little endian, text in UTF-8.
 
 use std::collections::BTreeMap;
 
 use super::ImageSize;
 
-/// Whether value representations are written. Little endian both.
+/// Whether value representations are written, and the byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
     /// Explicit VR Little Endian.
     Explicit,
     /// Implicit VR Little Endian.
     Implicit,
+    /// Explicit VR Big Endian.
+    BigEndian,
 }
 
 /// Data elements in the order of their tags.
@@ -25,7 +27,6 @@ enum Element {
     Sequence(Vec<DataSet>),
 }
 
-const UNDEFINED: [u8; 4] = [0xFF; 4];
 const ITEM: u32 = 0xFFFE_E000;
 const ITEM_DELIMITATION: u32 = 0xFFFE_E00D;
 const SEQUENCE_DELIMITATION: u32 = 0xFFFE_E0DD;
@@ -105,17 +106,20 @@ impl DataSet {
                 Element::Value(vr, value) => {
                     let len = u32::try_from(value.len()).expect("a value's length has 32 bits");
                     element_header(*tag, *vr, len, writing, out);
+                    let begin = out.len();
                     out.extend_from_slice(value);
+                    if writing == Writing::BigEndian {
+                        swap_bytes(*vr, &mut out[begin..]);
+                    }
                 }
                 Element::Sequence(items) => {
                     element_header(*tag, *b"SQ", u32::MAX, writing, out);
                     for item in items {
-                        push_tag(ITEM, out);
-                        out.extend_from_slice(&UNDEFINED);
+                        push_item_header(ITEM, u32::MAX, writing, out);
                         item.encode_into(writing, out);
-                        push_delimiter(ITEM_DELIMITATION, out);
+                        push_item_header(ITEM_DELIMITATION, 0, writing, out);
                     }
-                    push_delimiter(SEQUENCE_DELIMITATION, out);
+                    push_item_header(SEQUENCE_DELIMITATION, 0, writing, out);
                 }
             }
         }
@@ -124,30 +128,42 @@ impl DataSet {
 
 /// An element's tag, VR and length.
 pub(super) fn element_header(tag: u32, vr: [u8; 2], len: u32, writing: Writing, out: &mut Vec<u8>) {
-    push_tag(tag, out);
-    match writing {
-        Writing::Implicit => out.extend_from_slice(&len.to_le_bytes()),
-        Writing::Explicit => {
-            out.extend_from_slice(&vr);
-            if matches!(&vr, b"OB" | b"OW" | b"SQ" | b"UN" | b"UT" | b"UC" | b"UR") {
-                out.extend_from_slice(&[0, 0]);
-                out.extend_from_slice(&len.to_le_bytes());
-            } else {
-                let len = u16::try_from(len).expect("a short value's length has 16 bits");
-                out.extend_from_slice(&len.to_le_bytes());
-            }
+    push_tag(tag, writing, out);
+    if writing != Writing::Implicit {
+        out.extend_from_slice(&vr);
+        if !matches!(&vr, b"OB" | b"OW" | b"SQ" | b"UN" | b"UT" | b"UC" | b"UR") {
+            let len = u16::try_from(len).expect("a short value's length has 16 bits");
+            return out.extend_from_slice(&ordered(len.to_le_bytes(), writing));
         }
+        out.extend_from_slice(&[0, 0]);
     }
+    out.extend_from_slice(&ordered(len.to_le_bytes(), writing));
 }
 
-fn push_tag(tag: u32, out: &mut Vec<u8>) {
+/// Of an item or a delimiter, which have no VR.
+fn push_item_header(tag: u32, len: u32, writing: Writing, out: &mut Vec<u8>) {
+    push_tag(tag, writing, out);
+    out.extend_from_slice(&ordered(len.to_le_bytes(), writing));
+}
+
+fn push_tag(tag: u32, writing: Writing, out: &mut Vec<u8>) {
     let [g, h, e, f] = tag.to_be_bytes();
-    out.extend_from_slice(&[h, g, f, e]);
+    out.extend_from_slice(&ordered([h, g], writing));
+    out.extend_from_slice(&ordered([f, e], writing));
 }
 
-fn push_delimiter(tag: u32, out: &mut Vec<u8>) {
-    push_tag(tag, out);
-    out.extend_from_slice(&[0; 4]);
+fn ordered<const N: usize>(mut little_endian: [u8; N], writing: Writing) -> [u8; N] {
+    if writing == Writing::BigEndian {
+        little_endian.reverse();
+    }
+    little_endian
+}
+
+/// The numbers of a value, in the other byte order. Of the VRs of numbers only these are written here.
+pub(super) fn swap_bytes(vr: [u8; 2], value: &mut [u8]) {
+    if matches!(&vr, b"US" | b"OW") {
+        value.chunks_exact_mut(2).for_each(<[u8]>::reverse);
+    }
 }
 
 /// Little-endian pixels of a round bright body on a dark ground, in whole numbers only so that every machine makes the

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use packhorse_dicom::part10;
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 
-use super::data_set::{element_header, smooth_image};
-use super::{DataSet, ImageSize, Study, uid};
+use super::data_set::{element_header, smooth_image, swap_bytes};
+use super::{DataSet, ImageSize, Study, Writing, uid};
 
 /// Multi-frame Grayscale Word Secondary Capture Image Storage.
 const CLASS: &str = "1.2.840.10008.5.1.4.1.1.7.3";
@@ -29,6 +29,8 @@ pub struct LargeInstance {
     /// Everything before the first pixel.
     pub(super) head: Vec<u8>,
     pub(super) frame: Vec<u8>,
+    /// Which byte of each pixel is the low one.
+    low_byte: u64,
     frames: u64,
     position: u64,
 }
@@ -63,12 +65,18 @@ impl LargeInstance {
             .image_attributes(FRAME)
             .encode(study.writing);
         element_header(0x7FE0_0010, *b"OW", pixels, study.writing, &mut head);
+        let mut frame = smooth_image(FRAME, number);
+        let big_endian = study.writing == Writing::BigEndian;
+        if big_endian {
+            swap_bytes(*b"OW", &mut frame);
+        }
         Self {
             sop_class_uid: SopClassUid::try_from(CLASS).expect("a UID of the standard"),
             sop_instance_uid: SopInstanceUid::try_from(instance_uid.as_str()).expect("made by uid()"),
             transfer_syntax: study.transfer_syntax(),
             head,
-            frame: smooth_image(FRAME, number),
+            frame,
+            low_byte: u64::from(big_endian),
             frames,
             position: 0,
         }
@@ -117,7 +125,8 @@ impl LargeInstance {
                 let filled = copy(&self.frame, pixels % FRAME_LEN, out);
                 let turn = (pixels / FRAME_LEN).to_le_bytes()[0];
                 // Frames differ in their low bytes: no two are the same to a deduplicating codec.
-                let low_bytes = out[..filled].iter_mut().skip(usize::from(pixels % 2 == 1)).step_by(2);
+                let skipped = usize::from(pixels % 2 != self.low_byte);
+                let low_bytes = out[..filled].iter_mut().skip(skipped).step_by(2);
                 low_bytes.for_each(|byte| *byte = byte.wrapping_add(turn));
                 filled
             }

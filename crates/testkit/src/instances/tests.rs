@@ -18,8 +18,13 @@ fn value(bytes: Option<&[u8]>) -> &str {
 
 #[test]
 fn every_instance_says_in_its_data_set_what_it_says_beside_it() {
-    for study in [Study::new("a").declaring(9), Study::new("a").declaring(9).implicit()] {
+    let study = Study::new("a").declaring(9);
+    for study in [study.clone(), study.clone().implicit(), study.big_endian()] {
         for instance in [
+            Study::new("a")
+                .declaring(9)
+                .ct_slice(1, 3, ImageSize::default())
+                .deflated(),
             study.ct_slice(1, 2, ImageSize::default()),
             study.secondary_capture(2, 1, ImageSize { rows: 5, columns: 7 }),
             study.raw_data(3, 1, 1001),
