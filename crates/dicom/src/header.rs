@@ -6,7 +6,8 @@
 //! most 256 levels, not recursed. The scan ends at Pixel Data or behind where it would be, or where the bytes make
 //! no sense: a strange data set is carried all the same, only less is known of it.
 //!
-//! A deflated data set is inflated as far as (0020,1208), within [`INFLATED_LEN_MAX`] bytes of work and 43 KiB of memory.
+//! A deflated data set is inflated as far as (0020,1208), out of at most [`DEFLATED_LEN_MAX`] bytes to at most
+//! [`INFLATED_LEN_MAX`], in 43 KiB of memory.
 //!
 //! Real data sets are not always written as their transfer syntax says. An element without a VR among those with one is
 //! read as Implicit VR, and a data set said to be implicit whose first element has a VR is read as explicit.
@@ -25,7 +26,7 @@ use elements::Elements;
 use inflate::Inflater;
 use pixel_data::integer_string;
 
-pub use inflate::INFLATED_LEN_MAX;
+pub use inflate::{DEFLATED_LEN_MAX, INFLATED_LEN_MAX};
 pub use pixel_data::{PixelData, PixelDataKind};
 
 /// Bytes kept of one value; longer ones are cut. A person name of three component groups has at most 194 characters.
@@ -88,7 +89,7 @@ pub enum ScanOutcome {
         /// inflated bytes, and may be where they cannot be inflated further.
         offset: u64,
     },
-    /// At [`INFLATED_LEN_MAX`] bytes of a deflated data set.
+    /// At [`DEFLATED_LEN_MAX`] bytes of a deflated data set, or [`INFLATED_LEN_MAX`] inflated ones.
     TooMuchDeflated,
 }
 

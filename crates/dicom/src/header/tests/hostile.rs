@@ -159,14 +159,14 @@ fn a_deflate_bomb_ends_the_scan_at_a_mebibyte() {
 
 /// Blocks that inflate to nothing could go on for ever.
 #[test]
-fn endless_empty_deflate_blocks_end_the_scan_at_a_mebibyte() {
+fn endless_empty_deflate_blocks_end_the_scan_at_256_kib() {
     let mut scan = HeaderScan::new(Encoding::Deflated);
     let empty_stored_block = [0, 0, 0, 0xFF, 0xFF];
     let mut pushed = 0_u64;
     while !scan.is_done() {
         scan.push(&empty_stored_block.repeat(1000));
         pushed += 5000;
-        assert!(pushed < INFLATED_LEN_MAX + 5000);
+        assert!(pushed < DEFLATED_LEN_MAX + 5000);
     }
     assert_eq!(scan.finish().outcome, ScanOutcome::TooMuchDeflated);
 }
