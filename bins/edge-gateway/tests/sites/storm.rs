@@ -21,10 +21,14 @@ const CONNECTIONS: usize = 100_000;
 const WARM: usize = 20_000;
 /// How much more memory the edge may have at the end than after [`WARM`], in KiB: allocators and SQLite's cache breathe.
 const GROWTH_MAX: usize = 8 << 10;
-/// Threads that make them.
-const THREADS: u8 = 3;
-/// Half-open connections that each thread keeps open: more in all than the edge lets wait.
+/// Half-open connections that each of three threads keeps open: more in all than the edge lets wait.
 const OPEN: usize = 150;
+
+/// The last number of the address from which peers call that may call, and abort.
+const ABORTS: u8 = 3;
+
+/// Lets that address in.
+const AT_A: &str = "[[source]]\nae_titles = [\"PACS_A\"]\nhosts = [\"127.0.0.3\"]\n";
 
 /// Connects from this address of the loopback network, and resets when it closes: nothing is left in TIME_WAIT.
 fn connect(to: SocketAddr, from: u8) -> io::Result<TcpStream> {
@@ -64,9 +68,10 @@ fn misbehave(to: SocketAddr, thread: u8, number: usize, request: &[u8]) -> io::R
         }
         // A peer that may call, and aborts.
         _ => {
-            let mut stream = connect(to, 1)?;
+            let mut stream = connect(to, ABORTS)?;
             stream.write_all(request)?;
-            assert!(matches!(answer(&mut stream), 2 | 0));
+            // Rejected for now where so many end at once that their limit is reached.
+            assert!(matches!(answer(&mut stream), 2 | 3 | 0));
             stream.write_all(&[7, 0, 0, 0, 0, 4, 0, 0, 0, 0])?;
             Ok(None)
         }
@@ -97,17 +102,26 @@ fn resident(pid: u32) -> usize {
 
 #[test]
 fn a_hundred_thousand_connections_leave_memory_flat_and_a_good_peer_served() {
-    let mut sites = Sites::start(free_port().unwrap(), &Setup::default());
+    let setup = Setup {
+        at_a: AT_A,
+        ..Setup::default()
+    };
+    let mut sites = Sites::start(free_port().unwrap(), &setup);
     let pid = sites.daemon(Host::A).process.id();
     let to = sites.dicom();
     let series = made_series(4, 64);
     let pairs: Vec<Pair> = vec![series[0].pair()];
     let request = request_bytes(ROUTE, "PACS_A", &pairs);
-    let (made, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (warm, served) = thread::scope(|scope| {
+    let (made, warm, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let served = thread::scope(|scope| {
         let good = scope.spawn(|| {
             let mut served = 0;
             while !is_over.load(Ordering::Relaxed) {
+                // An association for each thousand connections: it is the connections that are looked at.
+                let due = made.load(Ordering::Relaxed) + 1000;
+                poll(PATIENCE, || {
+                    (made.load(Ordering::Relaxed) >= due.min(CONNECTIONS)).then_some(())
+                });
                 let mut scu = RawScu::associate(to, ROUTE, "PACS_A", &pairs).unwrap();
                 let context = scu.accepted(&pairs[0]).unwrap();
                 for instance in &series {
@@ -120,16 +134,19 @@ fn a_hundred_thousand_connections_leave_memory_flat_and_a_good_peer_served() {
             served
         });
         let (made, request) = (&made, &request);
-        let storms: Vec<_> = (0..THREADS)
-            .map(|thread| scope.spawn(move || storm(to, thread, made, request)))
-            .collect();
-        poll(PATIENCE * 5, || (made.load(Ordering::Relaxed) >= WARM).then_some(())).unwrap();
-        let warm = resident(pid);
-        storms.into_iter().for_each(|storm| storm.join().unwrap());
+        let is_good = thread::scope(|scope| {
+            let spawn = |thread| scope.spawn(move || storm(to, thread, made, request));
+            let storms = [0, 1, 2].map(spawn);
+            poll(PATIENCE * 5, || (made.load(Ordering::Relaxed) >= WARM).then_some(()));
+            warm.store(resident(pid), Ordering::Relaxed);
+            storms.into_iter().all(|storm| storm.join().is_ok())
+        });
+        // The good peer ends whatever came of the storm.
         is_over.store(true, Ordering::Relaxed);
-        (warm, good.join().unwrap())
+        assert!(is_good);
+        good.join().unwrap()
     });
-    let end = resident(pid);
+    let (warm, end) = (warm.into_inner(), resident(pid));
     let mut stderr = io::stderr();
     writeln!(
         stderr,
