@@ -2,12 +2,14 @@
 //!
 //! - [`instances`]: small valid SOP instances made from a seed, and large ones that are never held in memory.
 //! - [`corpus`]: where the real instances lie, when they do.
+//! - [`pcap`]: what was said, as a capture file.
 //! - [`peers`]: real DICOM peers: DCMTK, pynetdicom and Orthanc.
 //! - [`raw_scu`]: a storage SCU that sends what it is told, right or wrong.
 //! - [`process`]: child processes, and daemons that say `ready`.
 
 pub mod corpus;
 pub mod instances;
+pub mod pcap;
 pub mod peers;
 pub mod process;
 pub mod raw_scu;

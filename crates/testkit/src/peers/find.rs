@@ -37,6 +37,8 @@ pub enum Peer {
     Orthanc,
     /// Not a peer: shows what a process asks of the system.
     Strace,
+    /// Not a peer: reads what went over the wire.
+    Tshark,
 }
 
 impl Peer {
@@ -48,6 +50,7 @@ impl Peer {
             Self::Storescu | Self::Dcmsend | Self::Echoscu | Self::Storescp => "Debian: dcmtk",
             Self::Orthanc => "Debian: orthanc",
             Self::Strace => "Debian: strace",
+            Self::Tshark => "Debian: tshark",
         }
     }
 
@@ -61,6 +64,7 @@ impl Peer {
             Self::Storescp => &["/usr/bin/storescp"],
             Self::Orthanc => &["/usr/sbin/Orthanc", "/usr/bin/Orthanc"],
             Self::Strace => &["/usr/bin/strace"],
+            Self::Tshark => &["/usr/bin/tshark"],
         }
     }
 }
@@ -75,6 +79,7 @@ impl fmt::Display for Peer {
             Self::Storescp => "storescp",
             Self::Orthanc => "Orthanc",
             Self::Strace => "strace",
+            Self::Tshark => "tshark",
         })
     }
 }
