@@ -9,6 +9,8 @@ mod core;
 mod error;
 mod requestor;
 mod scu;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use acceptor::{AcceptedAssociation, AcceptorConfig, EchoRequest, Request, StoreRequest, accept};
 pub use connection::{Connection, Transport};

@@ -73,6 +73,8 @@ async fn accept_over(
     decide: &dyn Decide,
 ) -> Result<AcceptedAssociation, AssociationError> {
     let peer = connection.peer().map_err(AssociationError::Io)?;
+    #[cfg(feature = "tls")]
+    let tls = connection.tls().cloned();
     let machine = Machine::acceptor(now(), config.artim);
     let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
     let mut core = Core::new(connection, machine, max_pdu_length, config.send).map_err(AssociationError::Io)?;
@@ -103,6 +105,8 @@ async fn accept_over(
         proposal,
         answers,
         fragment_len,
+        #[cfg(feature = "tls")]
+        tls,
         config: config.clone(),
         unanswered: false,
     })
@@ -139,6 +143,8 @@ pub struct AcceptedAssociation {
     proposal: Proposal,
     answers: Vec<(PresentationContextId, ContextAnswer)>,
     fragment_len: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<super::tls::PeerTls>,
     config: AcceptorConfig,
     unanswered: bool,
 }
@@ -154,6 +160,13 @@ impl AcceptedAssociation {
     #[must_use]
     pub fn answers(&self) -> &[(PresentationContextId, ContextAnswer)] {
         &self.answers
+    }
+
+    /// Version, suite and the requestor's certificates; `None` when the association is without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub const fn tls(&self) -> Option<&super::tls::PeerTls> {
+        self.tls.as_ref()
     }
 
     /// The next request; `None` when the association was released.

@@ -9,6 +9,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "tls")]
+use super::tls::{PeerTls, TlsStream};
+
 /// A stream of bytes that an association can run over. Its `shutdown` tells the peer that nothing more comes.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
@@ -20,6 +23,8 @@ pub struct Connection {
     stream: Stream,
     /// `None`: the socket knows it.
     peer: Option<IpAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<PeerTls>,
 }
 
 impl From<TcpStream> for Connection {
@@ -27,6 +32,8 @@ impl From<TcpStream> for Connection {
         Self {
             stream: Stream::Plain(stream),
             peer: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -38,7 +45,25 @@ impl Connection {
         Self {
             stream: Stream::Other(Box::new(stream)),
             peer: Some(peer),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn secured(stream: TlsStream, tls: PeerTls) -> Self {
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            peer: None,
+            tls: Some(tls),
+        }
+    }
+
+    /// Version, suite and the peer's certificates; `None` when the connection is without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub const fn tls(&self) -> Option<&PeerTls> {
+        self.tls.as_ref()
     }
 
     /// The peer's address.
@@ -46,10 +71,10 @@ impl Connection {
     /// # Errors
     /// When the socket has none any more: the peer has reset the connection.
     pub fn peer(&self) -> io::Result<IpAddr> {
-        match (&self.stream, self.peer) {
-            (_, Some(peer)) => Ok(peer),
-            (Stream::Plain(stream), None) => Ok(stream.peer_addr()?.ip()),
-            (Stream::Other(_), None) => Err(io::ErrorKind::NotConnected.into()),
+        match (self.peer, self.stream.socket()) {
+            (Some(peer), _) => Ok(peer),
+            (None, Some(socket)) => Ok(socket.peer_addr()?.ip()),
+            (None, None) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -65,6 +90,8 @@ impl Connection {
 /// One enum and no type parameter, so that associations over different streams are of one type.
 pub(super) enum Stream {
     Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
     Other(Box<dyn Transport>),
 }
 
@@ -72,6 +99,8 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(stream) => stream.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_ref().0.socket().fmt(f),
             Self::Other(_) => f.write_str("Other"),
         }
     }
@@ -79,9 +108,11 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     /// The socket below, if it is one.
-    const fn socket(&self) -> Option<&TcpStream> {
+    fn socket(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Some(stream.get_ref().0.socket()),
             Self::Other(_) => None,
         }
     }
@@ -97,6 +128,8 @@ impl Stream {
     fn inner(&mut self) -> Pin<&mut dyn Transport> {
         match self {
             Self::Plain(stream) => Pin::new(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Pin::new(&mut **stream),
             Self::Other(stream) => Pin::new(&mut **stream),
         }
     }
@@ -132,6 +165,8 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
         }
     }

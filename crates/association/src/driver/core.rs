@@ -123,7 +123,10 @@ impl Core {
                 self.is_flushed = true;
                 return Ok(());
             }
-            Ok(Err(error)) => self.last_words().await.unwrap_or(AssociationError::Io(error)),
+            Ok(Err(error)) => self
+                .last_words()
+                .await
+                .unwrap_or_else(|| AssociationError::of_io(error)),
             Err(_) => AssociationError::TimedOut {
                 what: "the peer's taking of what is sent",
                 waited: self.send,
@@ -146,9 +149,14 @@ impl Core {
                     Ok(None) => {}
                     Err(_) => return None,
                 }
-                let Ok(1..) = self.stream.read_buf(&mut self.read).await else {
-                    return None;
-                };
+                match self.stream.read_buf(&mut self.read).await {
+                    Ok(1..) => {}
+                    Ok(0) => return None,
+                    Err(error) => {
+                        let error = AssociationError::of_io(error);
+                        return (!matches!(error, AssociationError::Io(_))).then_some(error);
+                    }
+                }
             }
         };
         timeout(ABORT_LINGER, read_on).await.ok().flatten()
@@ -214,7 +222,7 @@ impl Core {
             }
             Ok(Err(error)) => {
                 self.machine.handle_closed();
-                return Err(AssociationError::Io(error));
+                return Err(AssociationError::of_io(error));
             }
         }
         Ok(())
@@ -252,8 +260,13 @@ impl Core {
         match event {
             Event::Aborted(abort) => AssociationError::Aborted(abort),
             Event::Violated(violation) => {
+                let is_tls = is_tls(&violation, &self.read);
                 self.close_behind_abort().await;
-                AssociationError::PeerMisbehaved(violation)
+                if is_tls {
+                    AssociationError::PeerSpeaksTls
+                } else {
+                    AssociationError::PeerMisbehaved(violation)
+                }
             }
             Event::TimedOut => {
                 self.close_behind_abort().await;
@@ -305,4 +318,9 @@ impl Core {
         };
         drop(timeout(wait, drained).await);
     }
+}
+
+/// Whether what was read instead of a PDU begins as a record of TLS does: handshake or alert, version 3.x (RFC 8446 §5.1).
+fn is_tls(violation: &Violation, read: &[u8]) -> bool {
+    matches!(violation, Violation::UnknownPdu(0x15 | 0x16)) && read.get(1) == Some(&3)
 }

@@ -60,6 +60,13 @@ pub enum AssociationError {
         #[source]
         error: io::Error,
     },
+    /// The peer begins a TLS connection where none is configured (an acceptor), or answers with TLS (a requestor).
+    #[error("the peer speaks TLS on a plain connection: turn TLS off there, or on here, or use the other port")]
+    PeerSpeaksTls,
+    /// The TLS connection did not come about, or the peer ended it.
+    #[cfg(feature = "tls")]
+    #[error("no TLS connection")]
+    Tls(#[from] super::tls::TlsError),
     /// Reading or writing failed.
     #[error("the connection failed")]
     Io(#[source] io::Error),
@@ -72,4 +79,14 @@ pub enum AssociationError {
     /// A request was dropped without an answer; the association was aborted.
     #[error("a request was left without an answer, the association was aborted")]
     Unanswered,
+}
+
+impl AssociationError {
+    pub(super) fn of_io(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = super::tls::of_io(&error) {
+            return Self::Tls(error);
+        }
+        Self::Io(error)
+    }
 }

@@ -79,6 +79,20 @@ impl RequestorConfig {
     }
 }
 
+/// Opens a connection to `address`.
+pub(super) async fn connect(address: &str, within: Duration) -> Result<TcpStream, AssociationError> {
+    match timeout(within, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(|error| AssociationError::Connect {
+            address: address.to_owned(),
+            error,
+        }),
+        Err(_) => Err(AssociationError::TimedOut {
+            what: "a connection",
+            waited: within,
+        }),
+    }
+}
+
 /// Where a data set's bytes come from.
 pub trait DataSource: Send {
     /// The next bytes; `None` at the end. An error aborts the association: no part of a data set ever carries the
@@ -108,6 +122,8 @@ pub struct RequestedAssociation {
     core: Core,
     contexts: Vec<NegotiatedContext>,
     fragment_len: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<super::tls::PeerTls>,
     message_id: u16,
     /// A request has been begun and is not sent whole.
     in_message: bool,
@@ -131,20 +147,24 @@ impl RequestedAssociation {
         config: &RequestorConfig,
         contexts: Vec<ProposedContext>,
     ) -> Result<Self, AssociationError> {
-        let failed = |error| AssociationError::Connect {
-            address: address.to_owned(),
-            error,
-        };
-        let stream = match timeout(config.connect, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(failed)?,
-            Err(_) => {
-                return Err(AssociationError::TimedOut {
-                    what: "a connection",
-                    waited: config.connect,
-                });
-            }
-        };
-        Self::request_over(stream, config, contexts).await
+        let socket = connect(address, config.connect).await?;
+        Self::request_over(socket, config, contexts).await
+    }
+
+    /// [`request`](Self::request) over TLS.
+    ///
+    /// # Errors
+    /// [`AssociationError::Tls`] besides.
+    #[cfg(feature = "tls")]
+    pub async fn request_tls(
+        address: &str,
+        tls: &super::tls::TlsRequestor,
+        config: &RequestorConfig,
+        contexts: Vec<ProposedContext>,
+    ) -> Result<Self, AssociationError> {
+        let socket = connect(address, config.connect).await?;
+        let connection = tls.secure(socket, address).await?;
+        Self::request_over(connection, config, contexts).await
     }
 
     /// Proposes `contexts` over an open connection, as [`request`](Self::request) does. `config.connect` is not used.
@@ -157,6 +177,8 @@ impl RequestedAssociation {
         contexts: Vec<ProposedContext>,
     ) -> Result<Self, AssociationError> {
         let connection = connection.into();
+        #[cfg(feature = "tls")]
+        let tls = connection.tls().cloned();
         let max_pdu_length = negotiate::own_max_pdu_length(config.max_pdu_length);
         let user = UserInformation {
             max_pdu_length: Some(max_pdu_length),
@@ -189,6 +211,8 @@ impl RequestedAssociation {
             core,
             contexts: negotiated.collect(),
             fragment_len,
+            #[cfg(feature = "tls")]
+            tls,
             message_id: 0,
             in_message: false,
             unanswered: VecDeque::new(),
@@ -222,6 +246,13 @@ impl RequestedAssociation {
     #[must_use]
     pub fn contexts(&self) -> &[NegotiatedContext] {
         &self.contexts
+    }
+
+    /// Version, suite and the acceptor's certificates; `None` when the association is without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub const fn tls(&self) -> Option<&super::tls::PeerTls> {
+        self.tls.as_ref()
     }
 
     /// The context that was accepted for this class with this syntax.
