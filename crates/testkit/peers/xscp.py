@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import ssl
 import threading
 import time
 
@@ -40,7 +41,23 @@ def options():
     p.add_argument("--abort-uid", default="", help="A-ABORT instead of an answer to one SOP instance, each time")
     p.add_argument("--abort-every", type=int, default=0, help="A-ABORT instead of an answer to every Nth")
     p.add_argument("--forget-every", type=int, default=0, help="answers 0000 and keeps nothing for every Nth")
+    p.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="speak TLS with this certificate")
+    p.add_argument("--tls-trust", default="", help="require a certificate that one of this file has issued")
+    p.add_argument("--tls-version", default="", choices=["", "1.2", "1.3"], help="the only version")
     return p.parse_args()
+
+
+def tls(a):
+    if not a.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*a.tls)
+    if a.tls_trust:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(a.tls_trust)
+    if a.tls_version:
+        context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, "TLSv" + a.tls_version.replace(".", "_"))
+    return context
 
 
 def main():
@@ -93,7 +110,7 @@ def main():
         ae.add_supported_context(uid, syntaxes)
     ae.add_supported_context(Verification)
     handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_C_ECHO, lambda e: 0), (evt.EVT_REQUESTED, on_request)]
-    server = ae.start_server((a.host, a.port), block=False, evt_handlers=handlers)
+    server = ae.start_server((a.host, a.port), block=False, evt_handlers=handlers, ssl_context=tls(a))
     print("listening", a.port, flush=True)
     time.sleep(a.seconds)
     server.shutdown()

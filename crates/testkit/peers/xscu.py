@@ -8,6 +8,7 @@ Prints every instance that was not answered 0000, then the presentation contexts
 import argparse
 import glob
 import os
+import ssl
 import warnings
 
 import pydicom
@@ -32,7 +33,24 @@ def options():
                    help="one context per (class, syntax); the same and native ones; one context per class with all its syntaxes; all storage classes too")
     p.add_argument("--stop-on-failure", action="store_true", help="like most senders: abort at the first instance that is refused")
     p.add_argument("--priority", type=int, default=2, choices=[0, 1, 2], help="0 medium, 1 high, 2 low")
+    p.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="speak TLS with this certificate")
+    p.add_argument("--tls-trust", default="", help="trust who is in this file, whatever the name; without it, anybody")
+    p.add_argument("--tls-version", default="", choices=["", "1.2", "1.3"], help="the only version")
     return p.parse_args()
+
+
+def tls(a):
+    if not a.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if a.tls_trust else ssl.CERT_NONE
+    context.load_cert_chain(*a.tls)
+    if a.tls_trust:
+        context.load_verify_locations(a.tls_trust)
+    if a.tls_version:
+        context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, "TLSv" + a.tls_version.replace(".", "_"))
+    return context, None
 
 
 def contexts(wanted, how):
@@ -53,7 +71,7 @@ def send(a, files, proposed, totals):
     ae = AE(a.calling)
     ae.maximum_pdu_size = a.max_pdu
     ae.requested_contexts = proposed[:128]
-    assoc = ae.associate(a.host, a.port, ae_title=a.called)
+    assoc = ae.associate(a.host, a.port, ae_title=a.called, tls_args=tls(a))
     if not assoc.is_established:
         raise SystemExit("no association: " + ("rejected" if assoc.is_rejected else "aborted or refused"))
     for f in files:

@@ -42,7 +42,7 @@ pub use find::{Peer, find, require};
 pub use http::HttpError;
 pub use log::LogLine;
 pub use orthanc::{Modality, Orthanc, OrthancOptions};
-pub use pynetdicom::{Propose, Xscp, XscpOptions, Xscu, XscuReport};
+pub use pynetdicom::{PeerTls, Propose, Xscp, XscpOptions, Xscu, XscuReport};
 
 /// What can go wrong with a peer.
 #[derive(Debug, thiserror::Error)]

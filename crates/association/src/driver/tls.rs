@@ -17,6 +17,7 @@ mod error;
 mod handshake;
 mod hello;
 mod inspect;
+mod names;
 mod profile;
 mod recorder;
 mod trust;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::log::{self, LogLine};
 use super::{Folder, Peer, PeerError, find, io_error, start_on_port};
+use crate::certs::CertFiles;
 use crate::process::{Finished, Process, READY_WITHIN, poll, run};
 
 /// The scripts lie beside the sources, so that they can be run by hand too.
@@ -49,6 +50,33 @@ pub struct XscpOptions {
     pub abort_every: Option<u32>,
     /// Answers 0000 and keeps nothing for every Nth.
     pub forget_every: Option<u32>,
+    /// TLS; `None`: plain.
+    pub tls: Option<PeerTls>,
+}
+
+/// Certificate, key and trust of a peer that speaks TLS.
+#[derive(Clone, Debug)]
+pub struct PeerTls {
+    /// Its own.
+    pub own: CertFiles,
+    /// PEM of whom it trusts. An SCP requires a certificate then; an SCU compares no names. `None`: anybody.
+    pub trusts: Option<PathBuf>,
+    /// The only version it speaks, `1.2` or `1.3`; `None`: any.
+    pub version: Option<&'static str>,
+}
+
+impl PeerTls {
+    fn arguments(&self) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let mut arguments = vec!["--tls".to_owned(), text(&self.own.certificate), text(&self.own.key)];
+        if let Some(trusts) = &self.trusts {
+            arguments.extend(["--tls-trust".to_owned(), text(trusts)]);
+        }
+        if let Some(version) = self.version {
+            arguments.extend(["--tls-version".to_owned(), version.to_owned()]);
+        }
+        arguments
+    }
 }
 
 /// A byte-exact storage SCP on 127.0.0.1; killed when dropped.
@@ -161,6 +189,7 @@ impl XscpOptions {
         add("--abort-uid", self.abort_of.as_slice());
         add("--abort-every", &number(self.abort_every));
         add("--forget-every", &number(self.forget_every));
+        arguments.extend(self.tls.iter().flat_map(PeerTls::arguments));
         arguments
     }
 }
@@ -210,6 +239,8 @@ pub struct Xscu {
     pub stop_on_failure: bool,
     /// Priority of the C-STORE-RQ: 0 medium, 1 high, 2 low.
     pub priority: u8,
+    /// TLS; `None`: plain.
+    pub tls: Option<PeerTls>,
 }
 
 impl Xscu {
@@ -224,6 +255,7 @@ impl Xscu {
             propose: Propose::Needed,
             stop_on_failure: false,
             priority: 2,
+            tls: None,
         }
     }
 
@@ -245,6 +277,7 @@ impl Xscu {
         if self.stop_on_failure {
             command.arg("--stop-on-failure");
         }
+        command.args(self.tls.iter().flat_map(PeerTls::arguments));
         Ok(XscuReport::read(run(&mut command, within)?))
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::certificate::Certificate;
 use super::error::{self, TlsError};
-use super::hello::{suite_name, version_name};
+use super::names;
 use super::profile;
 use super::recorder::Recorder;
 use super::trust::Trust;
@@ -116,8 +116,8 @@ impl PeerTls {
             .map_or(0, |suite| u16::from(suite.suite()));
         let chain = state.peer_certificates().unwrap_or_default();
         Self {
-            version: version_name(version),
-            suite: suite_name(suite),
+            version: names::version(version),
+            suite: names::suite(suite),
             chain: chain
                 .iter()
                 .map(|certificate| certificate.clone().into_owned())

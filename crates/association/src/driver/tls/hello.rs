@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use rustls::{AlertDescription, CipherSuite, ProtocolVersion};
+use rustls::AlertDescription;
 
 use super::certificate::listed;
 use super::error::Alert;
-use super::profile;
+use super::{names, profile};
 
 /// Suites that are named in a message; an old peer offers a hundred.
 const NAMED_MAX: usize = 10;
@@ -72,8 +72,8 @@ impl Choice {
 /// `TLS 1.0 with TLS_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_RC4_128_MD5`.
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let versions: Vec<_> = self.versions.iter().map(|version| version_name(*version)).collect();
-        let suites: Vec<_> = self.suites.iter().map(|suite| suite_name(*suite)).collect();
+        let versions: Vec<_> = self.versions.iter().map(|version| names::version(*version)).collect();
+        let suites: Vec<_> = self.suites.iter().map(|suite| names::suite(*suite)).collect();
         write!(
             f,
             "{} with {}",
@@ -85,28 +85,7 @@ impl fmt::Display for Offer {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} with {}", version_name(self.version), suite_name(self.suite))
-    }
-}
-
-/// `TLS 1.2`.
-pub(super) fn version_name(version: u16) -> String {
-    match version {
-        0x0002 => "SSL 2".to_owned(),
-        0x0300 => "SSL 3".to_owned(),
-        0x0301 => "TLS 1.0".to_owned(),
-        0x0302 => "TLS 1.1".to_owned(),
-        0x0303 => "TLS 1.2".to_owned(),
-        0x0304 => "TLS 1.3".to_owned(),
-        other => format!("{:?}", ProtocolVersion::from(other)),
-    }
-}
-
-/// As the standards call it: `TLS_AES_128_GCM_SHA256`.
-pub(super) fn suite_name(suite: u16) -> String {
-    match CipherSuite::from(suite) {
-        CipherSuite::Unknown(number) => format!("suite {number:04X}H"),
-        known => format!("{known:?}").replacen("TLS13_", "TLS_", 1),
+        write!(f, "{} with {}", names::version(self.version), names::suite(self.suite))
     }
 }
 
@@ -237,7 +216,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Alert {
-    /// `handshake_failure`-like, as rustls calls it.
+    /// `HandshakeFailure`, as rustls calls it.
     pub(super) fn name(self) -> String {
         format!("{:?}", AlertDescription::from(self.0))
     }

@@ -1,0 +1,1 @@
+//! What an auditor's scanner finds on our port.
