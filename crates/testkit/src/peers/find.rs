@@ -35,6 +35,8 @@ pub enum Peer {
     Storescp,
     /// Orthanc.
     Orthanc,
+    /// Not a peer: a Python with sslyze, which scans a TLS port.
+    Sslyze,
     /// Not a peer: shows what a process asks of the system.
     Strace,
     /// Not a peer: reads what went over the wire.
@@ -49,6 +51,7 @@ impl Peer {
             Self::Pynetdicom => "pip: pynetdicom",
             Self::Storescu | Self::Dcmsend | Self::Echoscu | Self::Storescp => "Debian: dcmtk",
             Self::Orthanc => "Debian: orthanc",
+            Self::Sslyze => "pip: sslyze",
             Self::Strace => "Debian: strace",
             Self::Tshark => "Debian: tshark",
         }
@@ -57,7 +60,7 @@ impl Peer {
     /// Where the program may be. DCMTK's by full path: pip puts programs of the same names ahead of them on `PATH`.
     const fn places(self) -> &'static [&'static str] {
         match self {
-            Self::Pynetdicom => &[],
+            Self::Pynetdicom | Self::Sslyze => &[],
             Self::Storescu => &["/usr/bin/storescu"],
             Self::Dcmsend => &["/usr/bin/dcmsend"],
             Self::Echoscu => &["/usr/bin/echoscu"],
@@ -78,6 +81,7 @@ impl fmt::Display for Peer {
             Self::Echoscu => "echoscu",
             Self::Storescp => "storescp",
             Self::Orthanc => "Orthanc",
+            Self::Sslyze => "sslyze",
             Self::Strace => "strace",
             Self::Tshark => "tshark",
         })
@@ -90,7 +94,10 @@ impl fmt::Display for Peer {
 pub fn find(peer: Peer) -> Option<PathBuf> {
     if peer == Peer::Pynetdicom {
         static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-        return FOUND.get_or_init(find_python).clone();
+        return FOUND.get_or_init(|| find_python("pydicom, pynetdicom")).clone();
+    }
+    if peer == Peer::Sslyze {
+        return find_python("sslyze");
     }
     let places = peer.places().iter().map(PathBuf::from);
     places.into_iter().find(|place| place.is_file())
@@ -114,25 +121,22 @@ pub fn require(peer: Peer) -> Option<PathBuf> {
     found
 }
 
-fn find_python() -> Option<PathBuf> {
+fn find_python(modules: &str) -> Option<PathBuf> {
     if let Some(named) = env::var_os(PYTHON_VARIABLE) {
         // A Python that was named and cannot is not silently another one.
-        return Some(PathBuf::from(named)).filter(|python| imports_pynetdicom(python));
+        return Some(PathBuf::from(named)).filter(|python| imports(python, modules));
     }
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
     let cached = cache.map(|cache| cache.join(CACHED_PYTHON));
     let candidates = [Some(PathBuf::from("python3")), cached];
-    candidates
-        .into_iter()
-        .flatten()
-        .find(|python| imports_pynetdicom(python))
+    candidates.into_iter().flatten().find(|python| imports(python, modules))
 }
 
-fn imports_pynetdicom(python: &Path) -> bool {
+fn imports(python: &Path, modules: &str) -> bool {
     let mut command = Command::new(python);
-    command.args(["-c", "import pydicom, pynetdicom"]);
+    command.args(["-c", &format!("import {modules}")]);
     run(&mut command, IMPORT_WITHIN).is_ok_and(|finished| finished.status.success())
 }
 
