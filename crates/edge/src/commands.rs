@@ -1,6 +1,7 @@
 //! What the command line does.
 
 mod args;
+mod doctor;
 pub(crate) mod print;
 mod send;
 mod sheet;
@@ -18,7 +19,7 @@ use packhorse_ids::{Clock as _, SiteName, SystemClock};
 use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
-pub use args::{Cli, Command, Output, Send, Studies};
+pub use args::{Cli, Command, Doctor, Output, Send, Studies};
 pub(crate) use sheet::sheet;
 
 use crate::admin::Door;
@@ -113,6 +114,9 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
         Command::Retry { deliveries } => retry(dir, &deliveries).await,
+        Command::Doctor(Doctor::Tls { address, trust, output }) => {
+            doctor::tls(&address, trust.as_deref(), output).await
+        }
         Command::Sheet { route } => {
             let answer = ask(dir, "sheet", json!({ "route": route.as_str() })).await?;
             output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());

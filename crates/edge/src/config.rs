@@ -1,11 +1,14 @@
 //! `edge.toml`.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use packhorse_association::AcceptorConfig;
+use packhorse_association::driver::tls::{DEFAULT_HANDSHAKE, TlsAcceptor, TlsRequestor, Trust};
 use packhorse_association::negotiate::OWN_MAX_RANGE;
 use packhorse_daemon::config::{ConfigError, ConfigProblem, load};
 use packhorse_daemon::{ByteSize, Span};
@@ -15,6 +18,9 @@ use packhorse_ledger::IdentityLevel;
 use packhorse_policy::config::{RawRoute, RawRule, RawSource};
 use packhorse_policy::{Engine, HostPattern};
 use serde::Deserialize;
+
+pub use tls::DatedCertificate;
+use tls::{RawDestinationTls, RawListenerTls, TlsReader};
 
 /// Name of the configuration file in the edge's folder.
 pub const FILE_NAME: &str = "edge.toml";
@@ -49,6 +55,7 @@ pub struct RawConfig {
 struct RawListener {
     name: String,
     address: SocketAddr,
+    tls: Option<RawListenerTls>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -58,6 +65,7 @@ struct RawDestination {
     address: String,
     calling_ae_title: String,
     accept_from: Vec<String>,
+    tls: Option<RawDestinationTls>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -90,6 +98,7 @@ struct RawLimits {
     send: Option<Span>,
     slowest: Option<ByteSize>,
     max_pdu_length: Option<ByteSize>,
+    tls_handshake: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -99,16 +108,18 @@ struct RawLink {
 }
 
 /// Where we listen for associations.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Its name, for routes that are bound to one.
     pub name: String,
     /// Its address; port 0 is any free one.
     pub address: SocketAddr,
+    /// `None`: without TLS.
+    pub tls: Option<TlsAcceptor>,
 }
 
 /// A PACS we deliver to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Destination {
     /// Its AE title, under which other sites know it.
     pub ae_title: AeTitle,
@@ -118,6 +129,8 @@ pub struct Destination {
     pub calling_ae_title: AeTitle,
     /// Sites that may send to it.
     pub accept_from: Vec<SiteName>,
+    /// `None`: without TLS.
+    pub tls: Option<TlsRequestor>,
 }
 
 /// How deliveries to PACS are tried.
@@ -146,6 +159,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Whom we deliver to.
     pub destinations: Vec<Destination>,
+    /// What each source must present, in their order; `None`: it may come without TLS.
+    pub source_trust: Vec<Option<Trust>>,
+    /// Every certificate in a file that TLS uses.
+    pub certificates: Vec<DatedCertificate>,
     /// Sources, routes and rules.
     pub engine: Engine,
     /// Names, and no addresses, in `hosts` of sources.
@@ -178,14 +195,14 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, each with its path.
     pub fn load(folder: &Path) -> Result<Self, ConfigError> {
-        load(&folder.join(FILE_NAME), Self::check)
+        load(&folder.join(FILE_NAME), |raw| Self::check(raw, folder))
     }
 
-    /// Checks a configuration.
+    /// Checks a configuration. Paths in it are relative to `folder`.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn check(raw: &RawConfig) -> Result<Self, Vec<ConfigProblem>> {
+    pub fn check(raw: &RawConfig, folder: &Path) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Problems::default();
         let engine = Engine::new(&raw.source, &raw.route, &raw.rule);
         let engine = engine.map_err(|errors| {
@@ -195,7 +212,13 @@ impl Config {
             };
             problems.0.extend(errors.into_iter().map(same));
         });
-        let listeners = listeners(&raw.listener, &mut problems);
+        let handshake = raw.limits.tls_handshake.map_or(DEFAULT_HANDSHAKE, |span| span.0);
+        let mut tls = TlsReader::new(folder, handshake, &mut problems);
+        let source_trust = tls.sources(&raw.source);
+        let acceptors = tls.acceptors(&raw.listener, &source_trust);
+        let requestors = tls.requestors(&raw.destination);
+        let certificates = tls.finish();
+        let listeners = listeners(&raw.listener, acceptors, &mut problems);
         for (route, number) in raw.route.iter().zip(1..) {
             let unknown = route
                 .listener
@@ -208,7 +231,7 @@ impl Config {
                 );
             }
         }
-        let destinations = destinations(&raw.destination, &mut problems);
+        let destinations = destinations(&raw.destination, requestors, &mut problems);
         let delivery = times(&raw.delivery, &mut problems);
         let acceptor = acceptor(&raw.limits, &mut problems);
         let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
@@ -235,6 +258,8 @@ impl Config {
         Ok(Self {
             listeners,
             destinations,
+            source_trust,
+            certificates,
             engine,
             host_names: host_names(&raw.source),
             slab,
@@ -264,6 +289,13 @@ impl Config {
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// How the listener of this name does TLS; `None`: not at all.
+    #[must_use]
+    pub fn listener_tls(&self, name: &str) -> Option<&TlsAcceptor> {
+        let listener = self.listeners.iter().find(|listener| listener.name == name)?;
+        listener.tls.as_ref()
     }
 
     /// The destination with this title.
@@ -306,9 +338,9 @@ impl Problems {
     }
 }
 
-fn listeners(raw: &[RawListener], problems: &mut Problems) -> Vec<Listener> {
+fn listeners(raw: &[RawListener], acceptors: Vec<Option<TlsAcceptor>>, problems: &mut Problems) -> Vec<Listener> {
     let mut all: Vec<Listener> = Vec::new();
-    for (listener, number) in raw.iter().zip(1..) {
+    for ((listener, tls), number) in raw.iter().zip(acceptors).zip(1..) {
         if all.iter().any(|other| other.name == listener.name) {
             problems.add(
                 format!("listener[{number}].name"),
@@ -318,14 +350,19 @@ fn listeners(raw: &[RawListener], problems: &mut Problems) -> Vec<Listener> {
         all.push(Listener {
             name: listener.name.clone(),
             address: listener.address,
+            tls,
         });
     }
     all
 }
 
-fn destinations(raw: &[RawDestination], problems: &mut Problems) -> Vec<Destination> {
+fn destinations(
+    raw: &[RawDestination],
+    requestors: Vec<Option<TlsRequestor>>,
+    problems: &mut Problems,
+) -> Vec<Destination> {
     let mut all: Vec<Destination> = Vec::new();
-    for (destination, number) in raw.iter().zip(1..) {
+    for ((destination, tls), number) in raw.iter().zip(requestors).zip(1..) {
         let path = |key: &str| format!("destination[{number}].{key}");
         let ae_title = problems.take(path("ae_title"), AeTitle::try_from(destination.ae_title.as_str()));
         let calling = problems.take(
@@ -354,6 +391,7 @@ fn destinations(raw: &[RawDestination], problems: &mut Problems) -> Vec<Destinat
                 address: destination.address.clone(),
                 calling_ae_title,
                 accept_from,
+                tls,
             });
         }
     }
@@ -423,6 +461,7 @@ fn acceptor(raw: &RawLimits, problems: &mut Problems) -> AcceptorConfig {
             problems,
         ),
     };
+    problems.span("limits", "tls_handshake", raw.tls_handshake, DEFAULT_HANDSHAKE);
     problems.count("limits.associations", raw.associations);
     problems.count("limits.associations_per_peer", raw.associations_per_peer);
     config

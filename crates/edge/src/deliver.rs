@@ -8,11 +8,13 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_association::driver::tls::{Certificate, PeerTls};
 use packhorse_association::{AssociationError, InstanceContext, RequestorConfig, StorageScu, StoreError};
 use packhorse_daemon::exit::chain;
 use packhorse_ids::{DeliveryId, Digest};
 use packhorse_ledger::fact::{DeliveryAttempted, Fact, Failed, OutcomeKnown};
 use packhorse_spool::{self as spool, Entry, Index as _, Settlement, backoff, stopping};
+use rustls::pki_types::UnixTime;
 
 use crate::config::Destination;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
@@ -36,6 +38,8 @@ pub(crate) struct Deliverer {
     shared: Arc<Shared>,
     destination: Destination,
     scu: StorageScu,
+    /// Associations of it that were told of.
+    opened: u64,
     failures: u32,
     losses: Losses,
 }
@@ -45,8 +49,13 @@ impl Deliverer {
         let (calling, called) = (destination.calling_ae_title.clone(), destination.ae_title.clone());
         let mut config = RequestorConfig::new(calling, called);
         config.dimse = shared.config.delivery.answer;
+        let scu = StorageScu::new(destination.address.clone(), config);
         Self {
-            scu: StorageScu::new(destination.address.clone(), config),
+            scu: match &destination.tls {
+                Some(tls) => scu.over_tls(tls.clone()),
+                None => scu,
+            },
+            opened: 0,
             shared,
             destination,
             failures: 0,
@@ -139,7 +148,15 @@ impl Deliverer {
     async fn deliver_one(&mut self, parcel: &Parcel, ahead: &[InstanceContext]) -> Verdict {
         let shared = Arc::clone(&self.shared);
         let data = || parcel.data(&shared);
-        match self.scu.store(parcel.context(), ahead, &parcel.command, data).await {
+        let stored = self.scu.store(parcel.context(), ahead, &parcel.command, data).await;
+        if self.opened != self.scu.opened() {
+            self.opened = self.scu.opened();
+            self.scu
+                .tls()
+                .into_iter()
+                .for_each(|tls| tell_tls(&self.destination, tls));
+        }
+        match stored {
             Ok(response) => {
                 self.answered();
                 Verdict::of_status(response.status, response.error_comment.as_deref())
@@ -353,5 +370,16 @@ impl Deliverer {
             () = tokio::time::sleep(wait) => {}
             () = self.shared.draining.cancelled() => {}
         }
+    }
+}
+
+/// What was agreed on; and that a pinned certificate has expired, which is no reason to refuse it.
+fn tell_tls(destination: &Destination, tls: &PeerTls) {
+    let Some(certificate) = tls.certificate() else { return };
+    let (title, fingerprint) = (&destination.ae_title, certificate.fingerprint);
+    tracing::info!(destination = %title, %tls, certificate = %fingerprint, "association over TLS");
+    if certificate.is_expired(UnixTime::now()) {
+        let ended = Certificate::date(certificate.not_after);
+        tracing::warn!(destination = %title, ended, "its certificate has expired; it is pinned, so it is taken");
     }
 }

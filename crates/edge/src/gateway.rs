@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use packhorse_association::driver::tls::Certificate;
 use packhorse_daemon::admin::{self, AdminHandler};
 use packhorse_daemon::config::ConfigError;
 use packhorse_daemon::{FolderLock, LockError};
@@ -14,12 +15,13 @@ use packhorse_ledger::Projection;
 use packhorse_ledger::store::ProjectionError;
 use packhorse_spool::{Index as _, OpenError, Spool, SpoolConfig, StoreError};
 use packhorse_transport::{Endpoint, EndpointError, TransportConfig};
+use rustls::pki_types::UnixTime;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Door, unclaimed};
-use crate::config::{self, Config};
+use crate::config::{self, Config, DatedCertificate};
 use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::names::Names;
@@ -30,6 +32,8 @@ use crate::{consent, ingest, ledger, link, messages};
 pub(crate) const BUILD: &str = concat!("edge-gateway ", env!("CARGO_PKG_VERSION"));
 /// Folder of keys and certificates.
 pub(crate) const IDENTITY_FOLDER: &str = "identity";
+/// A certificate that ends within so many days is told at the start.
+const EXPIRY_TOLD_DAYS: i64 = 30;
 /// How long the parts may take to end once the link is closed.
 const END_WAIT: Duration = Duration::from_secs(5);
 
@@ -182,6 +186,7 @@ impl Gateway {
         for destination in shared.destinations() {
             associations.spawn(Deliverer::new(Arc::clone(&shared), destination).run());
         }
+        tell_certificates(&shared.config.certificates);
         for title in unclaimed(&shared) {
             tracing::error!(
                 destination = title,
@@ -216,6 +221,32 @@ impl Gateway {
             associations,
             endpoint: self.endpoint,
             _lock: self.lock,
+        }
+    }
+}
+
+/// Certificates that have expired, or will soon.
+fn tell_certificates(certificates: &[DatedCertificate]) {
+    for DatedCertificate { path, certificate } in certificates {
+        let (days, ends) = (
+            certificate.days_left(UnixTime::now()),
+            Certificate::date(certificate.not_after),
+        );
+        if days < 0 {
+            tracing::error!(
+                file = path,
+                subject = certificate.subject,
+                ends,
+                "a certificate has expired"
+            );
+        } else if days < EXPIRY_TOLD_DAYS {
+            tracing::warn!(
+                file = path,
+                subject = certificate.subject,
+                ends,
+                days,
+                "a certificate expires soon"
+            );
         }
     }
 }

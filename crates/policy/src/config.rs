@@ -15,6 +15,18 @@ pub struct RawSource {
     pub ae_titles: Vec<String>,
     /// Addresses, CIDRs or names. At least one.
     pub hosts: Vec<String>,
+    /// The certificate it must come with. Policy only carries this: whoever has the connection checks it.
+    pub tls: Option<RawSourceTls>,
+}
+
+/// `[[source]] tls`: at least one of the two.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSourceTls {
+    /// Fingerprint of its certificate.
+    pub pin: Option<String>,
+    /// File of trusted certificates.
+    pub trust: Option<String>,
 }
 
 /// `[[route]]`: an AE title we answer as, and where it leads.

@@ -13,6 +13,8 @@ use crate::rule::RuleName;
 pub struct Admission {
     /// Name of its `[[source]]`.
     pub source: Box<str>,
+    /// Its place among the sources, from 0.
+    pub index: usize,
 }
 
 /// A caller that may not, and why.

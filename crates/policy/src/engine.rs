@@ -104,12 +104,14 @@ impl Engine {
     /// [`Refused`].
     pub fn admit(&self, proposal: &Proposal, resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Result<Admission, Refused> {
         let calling = &proposal.calling_ae_title;
-        let titled = |source: &&Source| source.titles.iter().any(|pattern| pattern.matches(calling));
-        let Some(_) = self.sources.iter().find(titled) else {
+        let titled = |(_, source): &(usize, &Source)| source.titles.iter().any(|pattern| pattern.matches(calling));
+        let sources = || self.sources.iter().enumerate();
+        let Some(_) = sources().find(titled) else {
             return Err(self.unknown_calling(calling));
         };
-        let here = |source: &&Source| source.hosts.iter().any(|host| host.matches(proposal.peer, resolve));
-        let Some(source) = self.sources.iter().filter(titled).find(here) else {
+        let here =
+            |(_, source): &(usize, &Source)| source.hosts.iter().any(|host| host.matches(proposal.peer, resolve));
+        let Some((index, source)) = sources().filter(titled).find(here) else {
             let why = format!(
                 "{calling} is known, but not from {0}: add {0} to hosts of its [[source]] in edge.toml",
                 proposal.peer
@@ -124,6 +126,7 @@ impl Engine {
         }
         Ok(Admission {
             source: source.name.clone(),
+            index,
         })
     }
 

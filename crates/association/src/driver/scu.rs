@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::error::AssociationError;
 use super::requestor::{DataSource, RequestedAssociation, RequestorConfig};
+#[cfg(feature = "tls")]
+use super::tls::{PeerTls, TlsRequestor};
 use crate::codec::CONTEXTS_MAX;
 use crate::dimse::{CStoreRq, CStoreRsp};
 
@@ -84,7 +86,10 @@ pub enum StoreError {
 pub struct StorageScu {
     address: String,
     config: RequestorConfig,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsRequestor>,
     warm: Option<Warm>,
+    opened: u64,
 }
 
 /// An association that is kept.
@@ -101,8 +106,44 @@ impl StorageScu {
         Self {
             address,
             config,
+            #[cfg(feature = "tls")]
+            tls: None,
             warm: None,
+            opened: 0,
         }
+    }
+
+    /// Over TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn over_tls(self, tls: TlsRequestor) -> Self {
+        let tls = Some(tls);
+        Self { tls, ..self }
+    }
+
+    /// What is known of the TLS below the association that is kept; `None`: none is kept, or it is without TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&PeerTls> {
+        self.warm.as_ref()?.association.tls()
+    }
+
+    /// One to the same acceptor, with no association yet.
+    fn another(&self) -> Self {
+        Self {
+            address: self.address.clone(),
+            config: self.config.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            warm: None,
+            opened: 0,
+        }
+    }
+
+    /// Associations opened so far.
+    #[must_use]
+    pub const fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// C-STORE of one instance. `ahead` is what later instances will need: if an association must be opened for this one,
@@ -171,11 +212,12 @@ impl StorageScu {
             None => {}
         }
         let contexts = contexts(std::iter::once(context).chain(ahead));
-        let asked = RequestedAssociation::request(&self.address, &self.config, contexts).await;
+        let asked = self.request(contexts).await;
         let association = asked.map_err(|error| StoreError::NoAssociation {
             called: self.config.called.clone(),
             error,
         })?;
+        self.opened += 1;
         let mut answers = association.contexts().iter().map(|context| &context.answer);
         if answers.any(|answer| matches!(answer, ContextAnswer::Accepted(_))) {
             return Ok(association);
@@ -187,6 +229,14 @@ impl StorageScu {
         self.let_go(association).await;
         let calling = self.config.calling.clone();
         Err(StoreError::NothingAccepted { calling, result })
+    }
+
+    async fn request(&self, contexts: Vec<ProposedContext>) -> Result<RequestedAssociation, AssociationError> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return RequestedAssociation::request_tls(&self.address, tls, &self.config, contexts).await;
+        }
+        RequestedAssociation::request(&self.address, &self.config, contexts).await
     }
 
     async fn let_go(&self, association: RequestedAssociation) {
@@ -280,18 +330,17 @@ pub trait Instance: Send + Sync {
 }
 
 /// Sends `instances` over up to `associations` associations at a time, each taking the next that nobody has, and tells for
-/// each what came of it. A refused one does not stop the others. `None`: not tried, for no association came about (the
+/// each what came of it. `scu` says to whom and how; an association that it keeps is not used. A refused one does not stop the others. `None`: not tried, for no association came about (the
 /// error is another's).
 pub async fn store_all<I: Instance>(
-    address: &str,
-    config: &RequestorConfig,
+    scu: &StorageScu,
     instances: &[I],
     associations: NonZeroUsize,
 ) -> Vec<Option<Result<CStoreRsp, StoreError>>> {
     let contexts: Vec<_> = instances.iter().map(Instance::context).collect();
     let next = AtomicUsize::new(0);
     let workers = (0..associations.get().min(instances.len())).map(|_| async {
-        let mut scu = StorageScu::new(address.to_owned(), config.clone());
+        let mut scu = scu.another();
         let mut came = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);

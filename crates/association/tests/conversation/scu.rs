@@ -175,7 +175,7 @@ const ONE: NonZeroUsize = NonZeroUsize::MIN;
 async fn more_than_128_contexts_are_split_over_associations() {
     let scp = Scp::start(Manner::default()).await;
     let made: Vec<_> = (0..300).map(Made).collect();
-    let came = store_all(&scp.address(), &requestor_config(), &made, ONE).await;
+    let came = store_all(&scp.scu(), &made, ONE).await;
     assert!(
         came.iter()
             .all(|came| matches!(came, Some(Ok(response)) if response.status == Status::SUCCESS))
@@ -215,7 +215,7 @@ async fn a_refused_instance_does_not_stop_the_others() {
     })
     .await;
     let made: Vec<_> = (0..6).map(Made).collect();
-    let came = store_all(&scp.address(), &requestor_config(), &made, ONE).await;
+    let came = store_all(&scp.scu(), &made, ONE).await;
     let shown: Vec<_> = came
         .iter()
         .map(|came| match came {
@@ -286,7 +286,7 @@ async fn associations_run_in_parallel() {
     .await;
     let made: Vec<_> = (0..40).map(Made).collect();
     let four = NonZeroUsize::new(4).unwrap();
-    let came = tokio::time::timeout(SOON, store_all(&scp.address(), &requestor_config(), &made, four))
+    let came = tokio::time::timeout(SOON, store_all(&scp.scu(), &made, four))
         .await
         .unwrap();
     assert!(came.iter().all(|came| matches!(came, Some(Ok(_)))));
@@ -307,7 +307,7 @@ async fn a_peer_that_takes_nothing_is_told_from_one_that_refuses_a_class() {
     })
     .await;
     let made = [Made(1), Made(2)];
-    let came = store_all(&scp.address(), &requestor_config(), &made, ONE).await;
+    let came = store_all(&scp.scu(), &made, ONE).await;
     assert!(
         matches!(&came[..], [Some(Err(StoreError::NothingAccepted { .. })), None]),
         "{came:?}"
@@ -324,7 +324,7 @@ async fn a_peer_that_is_off_is_asked_once() {
     let (listener, address) = listen().await;
     drop(listener);
     let made = [Made(1), Made(2), Made(3)];
-    let came = store_all(&address.to_string(), &requestor_config(), &made, ONE).await;
+    let came = store_all(&StorageScu::new(address.to_string(), requestor_config()), &made, ONE).await;
     let off = matches!(
         &came[..],
         [

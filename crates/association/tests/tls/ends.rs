@@ -119,7 +119,7 @@ async fn a_release_closes_tls_in_order() {
             &config().calling,
             &config().called,
             contexts(&study()),
-            16 * 1024,
+            packhorse_association::codec::UserInformation::ours(16 * 1024),
         );
         let mut bytes = bytes::BytesMut::new();
         packhorse_association::codec::encode(&packhorse_association::Pdu::AssociateRq(Box::new(rq)), &mut bytes);

@@ -94,6 +94,7 @@ impl Door {
             "stray": stray,
             "stray_help": (stray > 0).then_some(STRAY_HELP),
             "spool_bytes": bytes,
+            "listeners": listeners(shared),
             "destinations": destinations,
             "unclaimed": unclaimed.collect::<Vec<_>>(),
         });
@@ -114,6 +115,7 @@ impl Door {
         let told = json!({
             "ae_title": destination.ae_title.as_str(),
             "address": destination.address,
+            "tls": destination.tls.is_some(),
             "calling_ae_title": destination.calling_ae_title.as_str(),
             "accept_from": destination.accept_from.iter().map(SiteName::as_str).collect::<Vec<_>>(),
         });
@@ -163,6 +165,20 @@ fn merged(one: Value, other: Value) -> Value {
         }
     }
     json!(all)
+}
+
+/// Where it listens: as bound, or as configured when nothing listens now.
+fn listeners(shared: &Shared) -> Vec<Value> {
+    let bound = |name: &str| {
+        let mut all = shared.bound.get().into_iter().flatten();
+        all.find(|(listener, _)| listener == name).map(|(_, address)| *address)
+    };
+    let all = shared.config.listeners.iter();
+    all.map(|listener| {
+        let address = bound(&listener.name).unwrap_or(listener.address);
+        json!({ "name": listener.name, "address": address.to_string(), "tls": listener.tls.is_some() })
+    })
+    .collect()
 }
 
 fn link(status: &LinkStatus) -> Value {

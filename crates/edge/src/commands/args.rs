@@ -61,6 +61,9 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Look at somebody from here. Works without the daemon.
+    #[command(subcommand)]
+    Doctor(Doctor),
     /// Instances that were given up, with the destination's answer, and those that are held, with the reason.
     #[command(visible_alias = "held")]
     Failed(Output),
@@ -69,6 +72,22 @@ pub enum Command {
     Retry {
         /// Delivery ids, as `failed` prints them; all failed ones, and no held ones, when none is given.
         deliveries: Vec<String>,
+    },
+}
+
+/// What can be looked at.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Doctor {
+    /// What a peer presents on its TLS port, and the line to paste into edge.toml. Nothing is sent to it.
+    Tls {
+        /// HOST:PORT of the peer.
+        address: String,
+        /// Whether this file of trusted certificates would do.
+        #[arg(long, value_name = "FILE")]
+        trust: Option<PathBuf>,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
     },
 }
 

@@ -53,13 +53,22 @@ pub(crate) fn status(answer: &Value) -> String {
         number(answer, "failed"),
         if is_daemon { open.as_str() } else { "" },
     ));
+    for listener in rows(answer, "listeners") {
+        let name = text(listener, "name");
+        lines.push(format!(
+            "listener {name} at {}{}",
+            text(listener, "address"),
+            with_tls(listener)
+        ));
+    }
     for destination in rows(answer, "destinations") {
         let health = destination.get("health").unwrap_or(&Value::Null);
         let state = if is_daemon { text(health, "state") } else { "not asked" };
         lines.push(format!(
-            "{} at {}: {state}, {}",
+            "{} at {}{}: {state}, {}",
             text(destination, "ae_title"),
             text(destination, "address"),
+            with_tls(destination),
             waiting(destination),
         ));
         if !text(health, "why").is_empty() {
@@ -86,6 +95,13 @@ pub(crate) fn status(answer: &Value) -> String {
         lines.push("`failed` lists what is failed and held, with its reasons; `retry ID` sends it on".to_owned());
     }
     lines.join("\n")
+}
+
+fn with_tls(row: &Value) -> &'static str {
+    match row.get("tls").and_then(Value::as_bool) {
+        Some(true) => " (TLS)",
+        _ => "",
+    }
 }
 
 fn waiting(queue: &Value) -> String {

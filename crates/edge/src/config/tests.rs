@@ -1,7 +1,13 @@
+use packhorse_testkit::certs::CertSpec;
+
 use super::*;
 
 fn check(text: &str) -> Result<Config, Vec<ConfigProblem>> {
-    packhorse_daemon::config::parse(text, Config::check)
+    check_in(Path::new("/nowhere"), text)
+}
+
+fn check_in(folder: &Path, text: &str) -> Result<Config, Vec<ConfigProblem>> {
+    packhorse_daemon::config::parse(text, |raw| Config::check(raw, folder))
 }
 
 #[test]
@@ -12,14 +18,19 @@ fn the_shipped_example_is_a_configuration() {
         .map(|line| line.strip_prefix("#: ").unwrap_or(line))
         .collect::<Vec<_>>()
         .join("\n");
-    let config = check(&uncommented).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tls")).unwrap();
+    let cert = CertSpec::new("edge").self_signed();
+    cert.write(&folder.path().join("tls"), "edge").unwrap();
+    let config = check_in(folder.path(), &uncommented).unwrap();
+    assert_eq!(config.certificates.len(), 1);
     assert_eq!(
         (
             config.listeners.len(),
             config.destinations.len(),
             config.engine.routes().len()
         ),
-        (1, 1, 1)
+        (2, 1, 1)
     );
 }
 
@@ -64,7 +75,7 @@ fn impossible_times_and_counts_are_reported_with_their_paths() {
     };
     let zeros = "[delivery]\nretry_min = \"0s\"\nretry_max = \"0s\"\ntry_again = \"0s\"\npaused_again = \"0s\"\n\
                  answer = \"0s\"\ntries = 0\n\
-                 [limits]\nartim = \"0s\"\nidle = \"0s\"\ndimse = \"0s\"\nassociations = 0\nassociations_per_peer = 0\n";
+                 [limits]\nartim = \"0s\"\nidle = \"0s\"\ndimse = \"0s\"\ntls_handshake = \"0s\"\nassociations = 0\nassociations_per_peer = 0\n";
     let expected = [
         "delivery.retry_min",
         "delivery.retry_max",
@@ -75,6 +86,7 @@ fn impossible_times_and_counts_are_reported_with_their_paths() {
         "limits.artim",
         "limits.idle",
         "limits.dimse",
+        "limits.tls_handshake",
         "limits.associations",
         "limits.associations_per_peer",
     ];

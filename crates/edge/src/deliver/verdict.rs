@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use packhorse_association::AssociationError;
+use packhorse_association::driver::tls::TlsError;
 use packhorse_daemon::exit::chain;
 use packhorse_dicom::negotiation::Rejection;
 use packhorse_dicom::status::{Status, StoreOutcome};
@@ -61,9 +62,16 @@ impl Trouble {
             AssociationError::Rejected { rejection, .. } if !rejection.is_transient() => {
                 Self::Lasting(rejected(*rejection, calling))
             }
+            // The other protocol, or a certificate that is not trusted: nothing of that goes by itself.
+            AssociationError::PeerSpeaksTls => Self::Lasting(chain(error)),
+            AssociationError::Tls(tls) if is_lasting(tls) => Self::Lasting(chain(error)),
             other => Self::Passing(chain(other)),
         }
     }
+}
+
+const fn is_lasting(error: &TlsError) -> bool {
+    !matches!(error, TlsError::Closed | TlsError::TimedOut { .. } | TlsError::Io(_))
 }
 
 fn rejected(rejection: Rejection, calling: &str) -> String {

@@ -1,10 +1,12 @@
 //! Associations as they come in.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use packhorse_association::{AcceptedAssociation, AssociationError, Request, StoreRequest, accept};
+use packhorse_association::driver::tls::TlsError;
+use packhorse_association::{AcceptedAssociation, AssociationError, Connection, Request, StoreRequest, accept};
 use packhorse_daemon::exit::chain;
 use packhorse_dicom::status::Status;
 use packhorse_ledger::Origin;
@@ -71,13 +73,27 @@ impl Ousted {
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, guest: Guest) {
     let Ok(peer) = stream.peer_addr() else { return };
+    let connection = match shared.config.listener_tls(listener) {
+        None => Connection::from(stream),
+        Some(tls) => {
+            let shaken = tokio::select! {
+                shaken = tls.accept(stream) => shaken,
+                () = guest.ousted() => return,
+            };
+            match shaken {
+                Ok(connection) => connection,
+                Err(error) => return tell_no_tls(&error, peer, listener),
+            }
+        }
+    };
     let decide = EdgeDecide {
         shared: &shared,
         guest: &guest,
+        tls: connection.tls().cloned(),
         admitted: OnceLock::new(),
     };
     let accepted = tokio::select! {
-        accepted = accept(stream, listener, &shared.config.acceptor, &decide) => accepted,
+        accepted = accept(connection, listener, &shared.config.acceptor, &decide) => accepted,
         () = guest.ousted() => return,
     };
     match accepted {
@@ -87,12 +103,28 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, gues
         }
         // Said already, with its reason.
         Err(AssociationError::Refused(_)) => {}
+        Err(error @ AssociationError::PeerSpeaksTls) => {
+            tracing::warn!(%peer, listener, error = chain(&error), "no association");
+        }
         Err(error) => tracing::info!(%peer, error = chain(&error), "no association"),
+    }
+}
+
+/// A port that is only knocked at is no news; everything else somebody has to put right.
+fn tell_no_tls(error: &TlsError, peer: SocketAddr, listener: &str) {
+    if *error == TlsError::Closed {
+        tracing::debug!(%peer, listener, error = chain(error), "no TLS connection");
+    } else {
+        tracing::warn!(%peer, listener, error = chain(error), "no TLS connection");
     }
 }
 
 async fn serve_association(shared: &Arc<Shared>, mut association: AcceptedAssociation, source: &str) {
     let mut record = Record::open(shared, association.proposal(), source);
+    if let Some(tls) = association.tls() {
+        let certificate = tls.certificate().map(|certificate| certificate.fingerprint.to_string());
+        tracing::info!(association = %record.id, peer = %association.proposal().peer, %tls, certificate, "association over TLS");
+    }
     let ended = tokio::select! {
         ended = requests(shared, &mut association, &mut record) => ended,
         () = shared.stop.cancelled() => Err(AssociationError::Unanswered),

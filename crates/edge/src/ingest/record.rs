@@ -3,12 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use packhorse_association::driver::tls::{Distrust, PeerTls};
 use packhorse_association::{AssociationError, Decide};
+use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, Rejection};
 use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact};
 use packhorse_ledger::{AssociationId, Fact};
 use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
 use packhorse_spool::Index as _;
+use rustls::pki_types::UnixTime;
 
 use super::hall::Guest;
 use crate::directory::Standing;
@@ -58,6 +61,8 @@ pub(crate) struct EdgeDecide<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     /// The connection, which leaves the hall when it becomes an association.
     pub(crate) guest: &'a Guest,
+    /// What is known of its TLS; `None`: it is without.
+    pub(crate) tls: Option<PeerTls>,
     /// Who was admitted: asked once, for the answer may be another a moment later.
     pub(crate) admitted: OnceLock<Admitted>,
 }
@@ -68,13 +73,40 @@ pub(crate) struct Admitted {
     _place: Place,
 }
 
+impl EdgeDecide<'_> {
+    /// Whether a source that must come with its certificate does.
+    fn certified(&self, proposal: &Proposal, admission: Admission) -> Result<Admission, Refused> {
+        let Some(Some(trust)) = self.shared.config.source_trust.get(admission.index) else {
+            return Ok(admission);
+        };
+        let calling = &proposal.calling_ae_title;
+        let refused = |why: String| Refused {
+            rejection: Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED,
+            why,
+        };
+        let Some(tls) = &self.tls else {
+            let why =
+                format!("{calling} has tls in its [[source]] and came without TLS: it has to call a listener with tls");
+            return Err(refused(why));
+        };
+        let checked = trust.check_requestor(tls, UnixTime::now());
+        checked.map_err(|distrust| refused(uncertified(calling, &distrust)))?;
+        Ok(admission)
+    }
+}
+
+fn uncertified(calling: &AeTitle, distrust: &Distrust) -> String {
+    format!("{calling} came with another certificate than tls in its [[source]] allows: {distrust}")
+}
+
 impl Decide for EdgeDecide<'_> {
     fn decide(&self, proposal: &Proposal) -> Answer {
         let (calling, called, peer) = (&proposal.calling_ae_title, &proposal.called_ae_title, proposal.peer);
         if self.shared.draining.is_cancelled() {
             return Answer::Reject(Rejection::TEMPORARY_CONGESTION);
         }
-        let admission = match admit(self.shared, proposal) {
+        let admitted = admit(self.shared, proposal).and_then(|admission| self.certified(proposal, admission));
+        let admission = match admitted {
             Ok(admission) => admission,
             Err(Refused { rejection, why }) => {
                 tracing::warn!(%calling, %called, %peer, %rejection, why, "association rejected");
@@ -211,6 +243,7 @@ mod tests {
         let decide = EdgeDecide {
             shared: &edge.shared,
             guest: &guest,
+            tls: None,
             admitted: OnceLock::new(),
         };
         assert!(

@@ -157,10 +157,19 @@ impl fmt::Display for PeerTls {
 }
 
 /// Accepts TLS connections with one certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
     handshake: Duration,
+}
+
+/// Without the key.
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsAcceptor")
+            .field("handshake", &self.handshake)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TlsAcceptor {
@@ -210,11 +219,21 @@ impl TlsAcceptor {
 }
 
 /// Requests TLS connections of one peer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TlsRequestor {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
     handshake: Duration,
+}
+
+/// Without the key.
+impl fmt::Debug for TlsRequestor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsRequestor")
+            .field("name", &self.name)
+            .field("handshake", &self.handshake)
+            .finish_non_exhaustive()
+    }
 }
 
 impl TlsRequestor {

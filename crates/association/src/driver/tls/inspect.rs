@@ -18,7 +18,7 @@ use super::error::{self, TlsError};
 use super::handshake::{PeerTls, connect, name_in};
 use super::hello::{self, Choice, Said};
 use super::profile;
-use super::trust::{Distrust, Trust};
+use super::trust::{self, Distrust, Reason, Trust};
 use super::verify;
 use crate::driver::error::AssociationError;
 
@@ -52,6 +52,12 @@ impl Inspection {
     #[must_use]
     pub fn certificates(&self) -> Vec<Certificate> {
         self.chain.iter().filter_map(|der| Certificate::read(der)).collect()
+    }
+
+    /// That the certificate is for another name than the one that was called, which a trusted CA would not make good.
+    #[must_use]
+    pub fn other_name(&self) -> Option<Reason> {
+        trust::other_name(self.chain.first()?, &self.name)
     }
 
     /// What `trust` would have against the peer; `None`: nothing.

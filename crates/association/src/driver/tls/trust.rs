@@ -151,7 +151,14 @@ impl Trust {
     /// [`TrustError`].
     pub fn of_pem(pem: &[u8]) -> Result<Self, TrustError> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let certificates = read.map_err(|error| TrustError::Pem(error.to_string()))?;
+        Self::of_certificates(read.map_err(|error| TrustError::Pem(error.to_string()))?)
+    }
+
+    /// [`of_pem`](Self::of_pem), of DER.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn of_certificates(certificates: Vec<CertificateDer<'static>>) -> Result<Self, TrustError> {
         if certificates.is_empty() {
             return Err(TrustError::Empty);
         }
@@ -311,6 +318,12 @@ impl Trust {
             Presenter::Requestor => Ok(()),
         }
     }
+}
+
+/// Whether a certificate is for this name, whoever issued it.
+pub(super) fn other_name(own: &CertificateDer<'_>, name: &ServerName<'_>) -> Option<Reason> {
+    let read = Certificate::read(own)?;
+    check_name(&read, &EndEntityCert::try_from(own).ok()?, name).err()
 }
 
 fn check_name(read: &Certificate, certificate: &EndEntityCert<'_>, name: &ServerName<'_>) -> Result<(), Reason> {
