@@ -104,3 +104,134 @@ fn a_route_to_ones_own_site_is_an_error() {
     assert!(config.check_site(&site("a")).is_ok());
     assert_eq!(config.check_site(&site("b")).unwrap_err()[0].path, "route[1].to");
 }
+
+/// A folder with `own.pem`, `own.key` and, of somebody else, `other.key`.
+fn with_certificates() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    CertSpec::new("own").self_signed().write(folder.path(), "own").unwrap();
+    CertSpec::new("other")
+        .self_signed()
+        .write(folder.path(), "other")
+        .unwrap();
+    folder
+}
+
+#[test]
+fn tls_of_listeners_sources_and_destinations_is_read_from_files_beside_the_configuration() {
+    let pin = format!("sha256:{}", "a".repeat(64));
+    let text = format!(
+        r#"
+        [[listener]]
+        name = "plain"
+        address = "0.0.0.0:11112"
+        [[listener]]
+        name = "tls"
+        address = "0.0.0.0:2762"
+        tls = {{ certificate = "own.pem", key = "own.key", client = "required" }}
+        [[source]]
+        ae_titles = ["CT1"]
+        hosts = ["10.0.0.5"]
+        tls = {{ pin = "{pin}" }}
+        [[source]]
+        ae_titles = ["CT2"]
+        hosts = ["10.0.0.6"]
+        [[destination]]
+        ae_title = "P"
+        address = "10.1.0.9:2762"
+        calling_ae_title = "US"
+        tls = {{ trust = "other.pem", name = "pacs.example", certificate = "own.pem", key = "own.key" }}
+        [[destination]]
+        ae_title = "Q"
+        address = "10.1.0.9:104"
+        calling_ae_title = "US"
+    "#
+    );
+    let folder = with_certificates();
+    let config = check_in(folder.path(), &text).unwrap();
+    let is_tls: Vec<_> = config.listeners.iter().map(|listener| listener.tls.is_some()).collect();
+    assert_eq!(is_tls, [false, true]);
+    let is_tls: Vec<_> = config.destinations.iter().map(|to| to.tls.is_some()).collect();
+    assert_eq!(is_tls, [true, false]);
+    assert_eq!(
+        config.source_trust.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [true, false]
+    );
+    let dated: Vec<_> = config.certificates.iter().map(|dated| dated.path.as_str()).collect();
+    let expected = [
+        "listener[2].tls.certificate",
+        "destination[1].tls.trust",
+        "destination[1].tls.certificate",
+    ];
+    assert_eq!(dated, expected);
+}
+
+#[test]
+fn everything_that_is_wrong_with_tls_is_reported_at_once() {
+    let text = r#"
+        [[listener]]
+        name = "a"
+        address = "0.0.0.0:2762"
+        tls = { certificate = "nowhere.pem" }
+        [[listener]]
+        name = "b"
+        address = "0.0.0.0:2763"
+        tls = { certificate = "own.pem", key = "other.key" }
+        [[listener]]
+        name = "c"
+        address = "0.0.0.0:2764"
+        tls = { certificate = "own.pem", key = "own.key", client = "maybe" }
+        [[listener]]
+        name = "d"
+        address = "0.0.0.0:2765"
+        tls = { certificate = "own.pem", key = "own.key", client_trust = "own.pem" }
+        [[source]]
+        ae_titles = ["CT1"]
+        hosts = ["10.0.0.5"]
+        tls = { trust = "own.key" }
+        [[source]]
+        ae_titles = ["CT2"]
+        hosts = ["10.0.0.6"]
+        tls = { pin = "sha256:12" }
+        [[source]]
+        ae_titles = ["CT3"]
+        hosts = ["10.0.0.7"]
+        tls = { trust = "own.pem" }
+        [[destination]]
+        ae_title = "P"
+        address = "10.1.0.9:2762"
+        calling_ae_title = "US"
+        tls = { }
+        [[destination]]
+        ae_title = "Q"
+        address = "10.1.0.9:2762"
+        calling_ae_title = "US"
+        tls = { trust = "own.pem", name = "no name", certificate = "own.pem", pins = [] }
+    "#;
+    let folder = with_certificates();
+    let problems = check_in(folder.path(), text).unwrap_err();
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    let expected = [
+        "destination[2].tls.pins",
+        "source[1].tls.trust",
+        "source[2].tls.pin",
+        "listener[1].tls.certificate",
+        "listener[1].tls.key",
+        "listener[2].tls",
+        "listener[3].tls.client",
+        "listener[4].tls.client_trust",
+        "source[3].tls",
+        "destination[1].tls",
+        "destination[2].tls.name",
+        "destination[2].tls.key",
+    ];
+    assert_eq!(paths, expected, "{problems:?}");
+}
+
+#[test]
+fn a_listener_that_nobody_could_come_in_by_is_an_error() {
+    let folder = with_certificates();
+    let text = "[[listener]]\nname = \"a\"\naddress = \"0.0.0.0:2762\"\n\
+                tls = { certificate = \"own.pem\", key = \"own.key\", client = \"required\" }\n";
+    let problems = check_in(folder.path(), text).unwrap_err();
+    assert_eq!(problems[0].path, "listener[1].tls.client");
+}

@@ -8,6 +8,7 @@ use packhorse_association::driver::tls::{
     Certificate, ClientAuthentication, Fingerprint, TlsAcceptor, TlsIdentity, TlsRequestor, Trust,
 };
 use packhorse_policy::config::RawSource;
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::{Problems, RawDestination, RawListener};
@@ -140,6 +141,14 @@ impl<'a> TlsReader<'a> {
 
     fn requestor(&mut self, path: &str, raw: &RawDestinationTls) -> Option<TlsRequestor> {
         let trust = self.needed_trust(path, raw.pin.as_deref(), raw.trust.as_deref());
+        let name = match &raw.name {
+            None => Some(None),
+            Some(name) => {
+                let host = ServerName::try_from(name.as_str()).map(|_| Some(name));
+                let problem = |_| format!("{name:?} is no host name and no address");
+                self.problems.take(format!("{path}.name"), host.map_err(problem))
+            }
+        };
         let identity = match (&raw.certificate, &raw.key) {
             (None, None) => None,
             (certificate, key) => Some(self.identity(path, certificate.as_deref(), key.as_deref())?),
@@ -148,7 +157,7 @@ impl<'a> TlsReader<'a> {
             .problems
             .take(path.to_owned(), TlsRequestor::new(trust?, identity))?;
         let requestor = made.with_handshake(self.handshake);
-        match &raw.name {
+        match name? {
             None => Some(requestor),
             Some(name) => self.problems.take(format!("{path}.name"), requestor.with_name(name)),
         }

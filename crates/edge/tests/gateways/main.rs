@@ -6,3 +6,4 @@ mod consent;
 mod introductions;
 mod poison;
 mod support;
+mod tls;

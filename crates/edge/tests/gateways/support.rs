@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser as _;
+use packhorse_association::driver::tls::{TlsAcceptor, TlsRequestor};
 use packhorse_association::{
-    AcceptorConfig, AssociationError, CStoreRq, Request, RequestedAssociation, RequestorConfig, accept,
+    AcceptorConfig, AssociationError, CStoreRq, Connection, Request, RequestedAssociation, RequestorConfig, accept,
 };
 use packhorse_daemon::admin;
 use packhorse_dicom::ae_title::AeTitle;
@@ -150,6 +151,15 @@ pub(crate) fn receiver(target: &Target, accept_from: &[&str]) -> String {
 
 /// Sends so many CT images, of which every one must be taken.
 pub(crate) async fn send(to: SocketAddr, images: u32) {
+    send_over(&to.to_string(), "PACS_A", None, images).await;
+}
+
+/// The same over TLS.
+pub(crate) async fn send_tls(to: &str, calling: &str, tls: &TlsRequestor, images: u32) {
+    send_over(to, calling, Some(tls), images).await;
+}
+
+async fn send_over(to: &str, calling: &str, tls: Option<&TlsRequestor>, images: u32) {
     let study = Study::new("a study");
     let instances: Vec<_> = (1..=images)
         .map(|number| study.ct_slice(1, number, ImageSize::default()))
@@ -162,8 +172,11 @@ pub(crate) async fn send(to: SocketAddr, images: u32) {
         transfer_syntaxes: vec![syntax.clone()],
     };
     let title = |text: &str| AeTitle::try_from(text).unwrap();
-    let config = RequestorConfig::new(title("PACS_A"), title("ST_MARY"));
-    let requested = RequestedAssociation::request(&to.to_string(), &config, vec![context]).await;
+    let config = RequestorConfig::new(title(calling), title("ST_MARY"));
+    let requested = match tls {
+        None => RequestedAssociation::request(to, &config, vec![context]).await,
+        Some(tls) => RequestedAssociation::request_tls(to, tls, &config, vec![context]).await,
+    };
     let mut association = requested.unwrap();
     let context = association.accepted(&class, &syntax).unwrap();
     for instance in &instances {
@@ -216,11 +229,20 @@ impl Seen {
 
 impl Target {
     pub(crate) async fn start() -> Self {
-        Self::start_dropping(0).await
+        Self::start_as(0, None).await
+    }
+
+    /// One that speaks TLS.
+    pub(crate) async fn start_tls(tls: TlsAcceptor) -> Self {
+        Self::start_as(0, Some(tls)).await
     }
 
     /// One that drops the association on so many of the first instances, each time.
     pub(crate) async fn start_dropping(drops: usize) -> Self {
+        Self::start_as(drops, None).await
+    }
+
+    async fn start_as(drops: usize, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Seen {
@@ -230,7 +252,7 @@ impl Target {
         let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(take(stream, Arc::clone(&kept)));
+                tokio::spawn(take(stream, tls.clone(), Arc::clone(&kept)));
             }
         });
         Self { port, seen }
@@ -250,8 +272,12 @@ fn everything(proposal: &Proposal) -> Answer {
     Answer::Accept(contexts.map(|context| (context.id, answer(context))).collect())
 }
 
-async fn take(stream: TcpStream, seen: Arc<Seen>) -> Result<(), AssociationError> {
-    let mut association = accept(stream, "", &AcceptorConfig::default(), &everything).await?;
+async fn take(stream: TcpStream, tls: Option<TlsAcceptor>, seen: Arc<Seen>) -> Result<(), AssociationError> {
+    let connection = match tls {
+        None => Connection::from(stream),
+        Some(tls) => tls.accept(stream).await?,
+    };
+    let mut association = accept(connection, "", &AcceptorConfig::default(), &everything).await?;
     while let Some(request) = association.next().await? {
         match request {
             Request::Echo(echo) => echo.respond(Status::SUCCESS, None).await?,
