@@ -49,7 +49,7 @@ fn a_pacs_with_tls_is_shown_with_the_line_to_paste() {
     assert!(finished.status.success(), "{}", finished.said());
     let said = finished.stdout.join("\n");
     for part in [
-        "TLS 1.2",
+        "TLS 1.3",
         "CN=PACS B",
         "to 2021-03-04 00:00 UTC",
         "RSA 2048, CA:TRUE, self-signed",

@@ -311,8 +311,9 @@ impl Core {
     /// After our last PDU (A-RELEASE-RP, A-ASSOCIATE-RJ, A-ABORT) the peer is to close; it is given `wait` for that, so
     /// that a reset does not overtake what we said (PS3.8 Sta13).
     pub(super) async fn await_close(&mut self, wait: Duration) {
-        drop(self.stream.shutdown().await);
         let drained = async {
+            // Over TLS this writes, and waits for a peer that does not read.
+            drop(self.stream.shutdown().await);
             let mut rest = [0; 4096];
             while matches!(self.stream.read(&mut rest).await, Ok(1..)) {}
         };

@@ -119,7 +119,7 @@ fn print(told: &Value) -> String {
     let mut lines = vec![text(told, "address")];
     let mut add = |name: &str, value: String| {
         if !value.is_empty() {
-            lines.push(format!("  {name:<12} {value}"));
+            lines.push(format!("  {name:<14} {value}"));
         }
     };
     add(

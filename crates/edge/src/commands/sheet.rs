@@ -41,14 +41,23 @@ pub(crate) fn sheet(shared: &Shared, route: &Route) -> String {
 /// Where the route can be called: as bound, or as configured when nothing listens now.
 fn addresses(shared: &Shared, route: &Route) -> Vec<String> {
     let is_ours = |name: &str| route.listener.as_deref().is_none_or(|bound| bound == name);
+    let with_tls = |name: &str| {
+        if shared.config.listener_tls(name).is_some() {
+            " (TLS)"
+        } else {
+            ""
+        }
+    };
     if let Some(bound) = shared.bound.get() {
         let ours = bound.iter().filter(|(name, _)| is_ours(name));
-        return ours.map(|(_, address)| address.to_string()).collect();
+        return ours
+            .map(|(name, address)| format!("{address}{}", with_tls(name)))
+            .collect();
     }
     let configured = shared.config.listeners.iter();
     configured
         .filter(|listener| is_ours(&listener.name))
-        .map(|listener| listener.address.to_string())
+        .map(|listener| format!("{}{}", listener.address, with_tls(&listener.name)))
         .collect()
 }
 

@@ -266,6 +266,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), front in 0..3_usize) {
+            let front: &[u8] = [&[][..], &[22, 3, 1, 0, 150, 1, 0, 0, 146, 3, 3], &[22, 3, 3, 0, 90, 2, 0, 0, 86, 3, 3]][front];
+            let said = read(&[front, bytes.as_slice()].concat());
+            if let Said::Offer(offer) = said {
+                assert!(!offer.to_string().is_empty());
+            }
+        }
+    }
+
     #[test]
     fn first_bytes_are_told_apart() {
         assert_eq!(read(&[]), Said::Nothing);
