@@ -122,8 +122,9 @@ async fn a_release_closes_tls_in_order() {
             packhorse_association::codec::UserInformation::ours(16 * 1024),
         );
         let mut bytes = bytes::BytesMut::new();
-        packhorse_association::codec::encode(&packhorse_association::Pdu::AssociateRq(Box::new(rq)), &mut bytes);
-        packhorse_association::codec::encode(&packhorse_association::Pdu::ReleaseRq, &mut bytes);
+        packhorse_association::codec::encode(&packhorse_association::Pdu::AssociateRq(Box::new(rq)), &mut bytes)
+            .unwrap();
+        packhorse_association::codec::encode(&packhorse_association::Pdu::ReleaseRq, &mut bytes).unwrap();
         stream.write_all(&bytes).await.unwrap();
         let mut answer = Vec::new();
         // An end without close_notify would be an error here.
