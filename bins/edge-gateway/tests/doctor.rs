@@ -87,7 +87,7 @@ fn a_plain_port_and_a_dead_one_are_told_apart() {
     let finished = doctor(plain.port(), &[]);
     assert!(!finished.status.success());
     assert!(
-        finished.said().contains("presents no certificate"),
+        finished.said().contains("speaks plain DICOM"),
         "{}",
         finished.said()
     );

@@ -151,6 +151,7 @@
 //! - [`codec`], [`pdv`], [`dimse`], [`machine`], [`negotiate`]: no I/O, no clock, no tokio. Time is an input. The machine is
 //!   PS3.8 Table 9-10, cell by cell.
 //! - [`driver`] (feature `driver`, default): over TCP, or any other stream of bytes ([`Connection`]).
+//! - `driver::tls` (feature `tls`): DICOM TLS for both roles, with pins and private CAs.
 //!
 //! What is absent: any reading of data sets, any re-encoding, and every other service (answered 0211H); [`dimse`] has their
 //! commands.

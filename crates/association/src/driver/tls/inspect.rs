@@ -4,6 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::negotiation::{PresentationContextId, ProposedContext};
+use packhorse_dicom::sop_class::VERIFICATION;
+use packhorse_dicom::transfer_syntax::IMPLICIT_VR_LE;
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -21,6 +26,7 @@ use super::profile;
 use super::trust::{self, Distrust, Reason, Trust};
 use super::verify;
 use crate::driver::error::AssociationError;
+use crate::driver::requestor::{RequestedAssociation, RequestorConfig};
 
 /// How long an acceptor that wants a certificate is given to say so: in TLS 1.3 it does after our handshake is done.
 const OBJECTION: Duration = Duration::from_millis(500);
@@ -68,7 +74,8 @@ impl Inspection {
 }
 
 /// Does a handshake with `address` (`host:port`), believes whatever certificate comes, and closes. Nothing is sent over the
-/// connection. The peer's signature is verified all the same: what is shown is the certificate of whoever is there.
+/// connection; a peer that closes without a word is asked once for an association without TLS, to know whether it speaks
+/// plain DICOM. The peer's signature is verified all the same: what is shown is the certificate of whoever is there.
 ///
 /// # Errors
 /// [`AssociationError`] when there is no connection; whatever goes wrong after that stands in the [`Inspection`].
@@ -108,12 +115,38 @@ pub async fn inspect(
             ) {
                 inspection.retired = retired(address, connect_within).await;
             }
-            inspection.error = Some(error);
+            let is_plain = error == TlsError::Closed && speaks_dicom(address, connect_within).await;
+            inspection.error = Some(if is_plain { TlsError::PeerSpeaksDicom } else { error });
         }
     }
     inspection.asks_for_certificate = seen.is_asked.load(Ordering::Relaxed);
     inspection.chain = std::mem::take(&mut *seen.chain.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(inspection)
+}
+
+/// Whether a peer that closes on TLS without a word answers an A-ASSOCIATE-RQ for Verification, whatever it answers.
+async fn speaks_dicom(address: &str, within: Duration) -> bool {
+    let title = |text: &str| AeTitle::try_from(text).ok();
+    let (Some(calling), Some(called)) = (title("PACKHORSE"), title("DOCTOR")) else {
+        return false;
+    };
+    let config = RequestorConfig {
+        connect: within,
+        artim: within,
+        ..RequestorConfig::new(calling, called)
+    };
+    let context = ProposedContext {
+        id: PresentationContextId::nth(0).expect("the first of 128"),
+        abstract_syntax: AbstractSyntaxUid::try_from(VERIFICATION).expect("a UID of the standard"),
+        transfer_syntaxes: vec![TransferSyntaxUid::try_from(IMPLICIT_VR_LE).expect("a UID of the standard")],
+    };
+    match RequestedAssociation::request(address, &config, vec![context]).await {
+        Ok(association) => {
+            association.abort().await;
+            true
+        }
+        Err(error) => matches!(error, AssociationError::Rejected { .. } | AssociationError::Aborted(_)),
+    }
 }
 
 /// What the peer chooses of what is retired: one hello, and its answer.
