@@ -86,11 +86,7 @@ fn a_plain_port_and_a_dead_one_are_told_apart() {
     let plain = Storescp::start(StorescpOptions::default()).unwrap();
     let finished = doctor(plain.port(), &[]);
     assert!(!finished.status.success());
-    assert!(
-        finished.said().contains("speaks plain DICOM"),
-        "{}",
-        finished.said()
-    );
+    assert!(finished.said().contains("speaks plain DICOM"), "{}", finished.said());
     let port = plain.port();
     drop(plain);
     let finished = doctor(port, &[]);

@@ -1,7 +1,7 @@
 //! DCMTK and pynetdicom over TLS, in both roles.
 
-use packhorse_association::RequestedAssociation;
-use packhorse_association::driver::tls::{ClientAuthentication, TlsAcceptor, TlsIdentity, TlsRequestor};
+use packhorse_association::driver::tls::{ClientAuthentication, TlsAcceptor, TlsError, TlsIdentity, TlsRequestor};
+use packhorse_association::{AssociationError, RequestedAssociation};
 use packhorse_testkit::certs::{Cert, CertFiles, CertSpec};
 use packhorse_testkit::instances::Instance;
 use packhorse_testkit::peers::{
@@ -209,4 +209,25 @@ async fn pynetdicom_gets_every_byte_with_either_version() {
         received.sort();
         assert_eq!(received, expected(&study));
     }
+}
+
+#[tokio::test]
+async fn echoscu_on_the_wrong_port_is_told_apart() {
+    let Some(_) = require(Peer::Echoscu) else { return };
+    let files = files();
+    let run = async |port: u16, options: Vec<String>| {
+        let echo = echoscu(port, "OURS").options(options);
+        let finished = spawn_blocking(move || echo.run::<&str>(&[], SOON))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!finished.status.success(), "{}", finished.said());
+    };
+    let mut with_tls = Scp::start(Some(acceptor(&files.ours))).await;
+    run(with_tls.address.port(), Vec::new()).await;
+    assert_eq!(with_tls.served().await.tls_error(), &TlsError::PeerSpeaksDicom);
+    let mut plain = Scp::start(None).await;
+    run(plain.address.port(), files.dcmtk()).await;
+    let ended = plain.served().await.ended;
+    assert!(matches!(ended, Err(AssociationError::PeerSpeaksTls)), "{ended:?}");
 }

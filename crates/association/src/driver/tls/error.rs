@@ -69,9 +69,7 @@ pub struct Alert(pub u8);
 impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meaning = match self.0 {
-            40 | 71 => {
-                "no suite in common, for it has only retired ones; or it requires a certificate of ours"
-            }
+            40 | 71 => "no suite in common, for it has only retired ones; or it requires a certificate of ours",
             42 | 43 | 46 | 48 => {
                 "it does not trust our certificate: its administrator has to enter ours, or the CA of ours"
             }
