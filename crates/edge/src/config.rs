@@ -30,6 +30,9 @@ const SEND_AE_TITLE: &str = "PACKHORSE_SEND";
 /// Shortest time that anything may be configured to wait.
 const SPAN_MIN: Duration = Duration::from_millis(10);
 
+/// Operations of one association that may be under way: they wait in its socket.
+const ASYNC_OPERATIONS_MAX: u16 = 64;
+
 /// The commented file that `edge-gateway join` writes.
 pub const EXAMPLE: &str = include_str!("edge.example.toml");
 
@@ -161,6 +164,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// What each source must present, in their order; `None`: it may come without TLS.
     pub source_trust: Vec<Option<Trust>>,
+    /// Operations that each source may have under way at a time.
+    pub source_windows: Vec<u16>,
     /// Every certificate in a file that TLS uses.
     pub certificates: Vec<DatedCertificate>,
     /// Sources, routes and rules.
@@ -218,6 +223,7 @@ impl Config {
         let acceptors = tls.acceptors(&raw.listener, &source_trust);
         let requestors = tls.requestors(&raw.destination);
         let certificates = tls.finish();
+        let source_windows = windows(&raw.source, &mut problems);
         let listeners = listeners(&raw.listener, acceptors, &mut problems);
         for (route, number) in raw.route.iter().zip(1..) {
             let unknown = route
@@ -259,6 +265,7 @@ impl Config {
             listeners,
             destinations,
             source_trust,
+            source_windows,
             certificates,
             engine,
             host_names: host_names(&raw.source),
@@ -465,6 +472,19 @@ fn acceptor(raw: &RawLimits, problems: &mut Problems) -> AcceptorConfig {
     problems.count("limits.associations", raw.associations);
     problems.count("limits.associations_per_peer", raw.associations_per_peer);
     config
+}
+
+fn windows(sources: &[RawSource], problems: &mut Problems) -> Vec<u16> {
+    let numbered = sources.iter().zip(1..);
+    let windows = numbered.map(|(source, number)| match source.async_operations {
+        Some(window) if !(1..=ASYNC_OPERATIONS_MAX).contains(&window) => {
+            let problem = format!("{window} is not within 1 to {ASYNC_OPERATIONS_MAX}");
+            problems.add(format!("source[{number}].async_operations"), problem);
+            1
+        }
+        window => window.unwrap_or(1),
+    });
+    windows.collect()
 }
 
 /// A number of bytes in `[limits]`, within `range`.

@@ -15,6 +15,9 @@ pub struct RawSource {
     pub ae_titles: Vec<String>,
     /// Addresses, CIDRs or names. At least one.
     pub hosts: Vec<String>,
+    /// Operations that it may have under way at a time where it asks for more than one (PS3.7 §D.3.3.3). Default 1. Policy
+    /// only carries this.
+    pub async_operations: Option<u16>,
     /// The certificate it must come with. Policy only carries this: whoever has the connection checks it.
     pub tls: Option<RawSourceTls>,
 }

@@ -48,6 +48,12 @@ fn everything_that_is_wrong_is_reported_at_once() {
         listener = "dmz"
         [[rule]]
         outcome = "drop"
+        [[source]]
+        ae_titles = ["S"]
+        hosts = ["10.0.0.1"]
+        async_operations = 0
+        [limits]
+        max_pdu_length = "1KiB"
         [delivery]
         idle = "5m"
     "#;
@@ -58,11 +64,13 @@ fn everything_that_is_wrong_is_reported_at_once() {
         .collect();
     let expected = [
         "rule[1].outcome",
+        "source[1].async_operations",
         "route[1].listener",
         "destination[1].calling_ae_title",
         "destination[1].address",
         "destination[1].accept_from[1]",
         "delivery.idle",
+        "limits.max_pdu_length",
     ];
     assert_eq!(paths, expected);
 }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use packhorse_association::codec::UserInformation;
 use packhorse_association::driver::tls::{Distrust, PeerTls};
 use packhorse_association::{AssociationError, Decide};
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, Rejection};
+use packhorse_dicom::negotiation::{Answer, AsyncOperationsWindow, ContextAnswer, ContextResult, Proposal, Rejection};
 use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact};
 use packhorse_ledger::{AssociationId, Fact};
 use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
@@ -70,6 +71,8 @@ pub(crate) struct EdgeDecide<'a> {
 /// A caller that was let in, and its place among the associations.
 pub(crate) struct Admitted {
     pub(crate) source: Box<str>,
+    /// Which `[[source]]` it is.
+    index: usize,
     _place: Place,
 }
 
@@ -121,9 +124,26 @@ impl Decide for EdgeDecide<'_> {
         self.guest.leave();
         self.admitted.get_or_init(|| Admitted {
             source: admission.source,
+            index: admission.index,
             _place: place,
         });
         decide(self.shared, proposal).0
+    }
+
+    /// Several operations at a time only for a source whose configuration says that it really does it.
+    fn user_information(&self, _: &Proposal, ours: UserInformation) -> UserInformation {
+        let windows = &self.shared.config.source_windows;
+        let window = self.admitted.get().and_then(|admitted| windows.get(admitted.index));
+        let window = window
+            .filter(|window| **window > 1)
+            .map(|window| AsyncOperationsWindow {
+                invoked: *window,
+                performed: 1,
+            });
+        UserInformation {
+            async_operations: window,
+            ..ours
+        }
     }
 }
 
@@ -231,7 +251,7 @@ mod tests {
     use super::*;
     use crate::testing::{Edge, Far, proposal, site};
 
-    const TOML: &str = "[[source]]\nname = \"CT 1\"\nae_titles = [\"PACS_A\"]\nhosts = [\"pacs.invalid\"]\n\
+    const TOML: &str = "[[source]]\nname = \"CT 1\"\nae_titles = [\"PACS_A\"]\nhosts = [\"pacs.invalid\"]\nasync_operations = 8\n\
                         [[route]]\ncalled_ae_title = \"ROUTE\"\nto = \"b/PACS\"\n";
 
     #[tokio::test]
@@ -254,5 +274,9 @@ mod tests {
         assert!(matches!(decide.decide(&proposal), Answer::Accept(_)));
         let source = decide.admitted.get().unwrap().source.to_string();
         assert_eq!(Record::open(&edge.shared, &proposal, &source).source, "CT 1");
+        let window = decide
+            .user_information(&proposal, UserInformation::ours(0))
+            .async_operations;
+        assert_eq!(window.map(|window| window.invoked), Some(8));
     }
 }
