@@ -202,3 +202,83 @@ fn a_file_of_trust_that_is_none_is_said() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert_eq!(Trust::of_pem(broken.as_bytes()), Err(TrustError::Unreadable(1)));
 }
+
+/// Presents one certificate with the key of another.
+#[derive(Debug)]
+struct Thief(std::sync::Arc<rustls::sign::CertifiedKey>);
+
+impl Thief {
+    fn with(stolen: &Cert, own: &Cert) -> Self {
+        let key = rustls::pki_types::pem::PemObject::from_pem_slice(own.key.as_bytes()).unwrap();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let chain = vec![stolen.der.clone().into()];
+        Self(std::sync::Arc::new(rustls::sign::CertifiedKey::new(chain, key)))
+    }
+}
+
+impl rustls::server::ResolvesServerCert for Thief {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<std::sync::Arc<rustls::sign::CertifiedKey>> {
+        Some(std::sync::Arc::clone(&self.0))
+    }
+}
+
+impl rustls::client::ResolvesClientCert for Thief {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<std::sync::Arc<rustls::sign::CertifiedKey>> {
+        Some(std::sync::Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn an_acceptor_that_has_not_the_pinned_certificates_key_is_no_peer() {
+    let (stolen, own) = (proper(), proper());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth();
+        let server = builder.with_cert_resolver(std::sync::Arc::new(Thief::with(&stolen, &own)));
+        let server = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = tokio::spawn(async move { server.accept(listener.accept().await.unwrap().0).await.map(drop) });
+        let error = visit_error(&address, &requestor(pinned(&stolen))).await;
+        assert!(
+            matches!(&error, TlsError::PeerMisbehaved(what) if what.contains("BadSignature")),
+            "{error:?}"
+        );
+        assert!(serving.await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_requestor_that_has_not_the_pinned_certificates_key_does_not_come_in() {
+    use packhorse_association::driver::tls::{ClientAuthentication, TlsAcceptor};
+    let (stolen, own) = (proper(), proper());
+    let ca = CertSpec::new("CA").ca().self_signed();
+    let ours = CertSpec::new("OURS").name("localhost").issued_by(&ca);
+    let mutual = ClientAuthentication::Required(pinned(&stolen));
+    let mut scp = Scp::start(Some(TlsAcceptor::new(identity(&ours), mutual).unwrap())).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut client = foreign_client(version, &ca);
+        client.client_auth_cert_resolver = std::sync::Arc::new(Thief::with(&stolen, &own));
+        let client = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
+        let socket = tokio::net::TcpStream::connect(scp.address).await.unwrap();
+        let _connected = client.connect("localhost".try_into().unwrap(), socket).await;
+        let served = scp.served().await;
+        let error = served.tls_error();
+        assert!(
+            matches!(error, TlsError::PeerMisbehaved(what) if what.contains("BadSignature")),
+            "{error:?}"
+        );
+    }
+}
