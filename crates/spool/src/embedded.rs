@@ -7,6 +7,7 @@ mod extents;
 mod hold;
 mod index;
 mod leases;
+mod log;
 mod payloads;
 mod pins;
 mod place;

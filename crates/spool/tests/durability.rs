@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{commit, entry, open, queue, runtime, stored};
 use failing_disk::FailingDisk;
-use packhorse_ids::{Clock as _, DeliveryId, SystemClock, WallTime};
+use packhorse_ids::{Clock as _, DeliveryId, PayloadId, SystemClock, WallTime};
 use packhorse_spool::{
     Body, Custody, EntryState, Filter, Index as _, OpenError, Payloads as _, Seen, Settlement, Spool, SpoolConfig,
     StoreError,
@@ -47,6 +47,51 @@ fn what_was_committed_is_there_after_opening_again() {
             spool.read(&claimed[1].body, 0..300_001).await,
             Err(StoreError::NotFound(_))
         ));
+    });
+}
+
+/// SQLite closes the log when it ends in order, so a folder is copied while it is open: what a crash leaves.
+#[test]
+fn a_log_that_is_laid_out_ahead_keeps_what_was_committed_when_nobody_closes_it() {
+    let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        let log = folder.path().join("index.sqlite-wal");
+        let laid_out = log.metadata().unwrap().len();
+        assert!(laid_out >= common::config().slab_len / 2, "{laid_out}");
+        for id in 1..=3 {
+            commit(&spool, epoch, entry(id, Body::Inline(vec![fill(id)].into()))).await;
+        }
+        assert_eq!(log.metadata().unwrap().len(), laid_out, "commits do not let it grow");
+        for name in ["index.sqlite", "index.sqlite-wal"] {
+            std::fs::copy(folder.path().join(name), left.path().join(name)).unwrap();
+        }
+        let (spool, _) = open(left.path());
+        assert_eq!(deliveries(&spool).await.len(), 3);
+    });
+}
+
+#[test]
+fn pieces_of_any_length_make_one_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..300_000_u32)
+        .map(|at| fill(u16::try_from(at % 251).unwrap()))
+        .collect();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        for (id, length) in (1..).zip([100, 4095, 4096, 4097, 65_536, 70_001, 300_000]) {
+            let mut writer = spool.begin(PayloadId::from_bytes([fill(id); 16]), None).await.unwrap();
+            for piece in bytes.chunks(length) {
+                writer.append(bytes::Bytes::copy_from_slice(piece)).await.unwrap();
+            }
+            let body = Body::Stored(writer.finish().await.unwrap());
+            commit(&spool, epoch, entry(id, body.clone())).await;
+            assert_eq!(
+                spool.read(&body, 0..300_000).await.unwrap(),
+                bytes,
+                "pieces of {length}"
+            );
+        }
     });
 }
 
@@ -251,7 +296,7 @@ fn a_repeated_commit_changes_nothing_and_facts_are_numbered_in_order() {
 #[test]
 fn segments_in_any_order_survive_a_restart_once_saved() {
     let folder = tempfile::tempdir().unwrap();
-    let payload = packhorse_ids::PayloadId::from_bytes([9; 16]);
+    let payload = PayloadId::from_bytes([9; 16]);
     let length = 3 * u64::from(packhorse_ids::SEGMENT_LEN) + 5;
     let segment = |byte: u8, length: usize| bytes::Bytes::from(vec![byte; length]);
     runtime().block_on(async {

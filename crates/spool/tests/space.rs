@@ -151,8 +151,8 @@ struct SmallDisk {
 }
 
 impl Disk for SmallDisk {
-    fn write(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        RealDisk.write(file, bytes, offset)
+    fn write(&self, file: &std::fs::File, pieces: &mut [std::io::IoSlice<'_>], offset: u64) -> std::io::Result<()> {
+        RealDisk.write(file, pieces, offset)
     }
 
     fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
@@ -337,8 +337,8 @@ impl SlowDisk {
 }
 
 impl Disk for SlowDisk {
-    fn write(&self, file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        RealDisk.write(file, bytes, offset)
+    fn write(&self, file: &std::fs::File, pieces: &mut [std::io::IoSlice<'_>], offset: u64) -> std::io::Result<()> {
+        RealDisk.write(file, pieces, offset)
     }
 
     fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {

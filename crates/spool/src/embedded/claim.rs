@@ -17,7 +17,7 @@ use crate::store::{Body, Entry, EntryState, QueueName};
 const DUE: &str = "SELECT n FROM entry WHERE queue = ? AND state = ? AND priority = ? AND due <= ? ORDER BY due, n";
 
 /// The states that are claimed, in this order.
-const CLAIMED: [EntryState; 2] = [EntryState::Ready, EntryState::Acked];
+pub(super) const CLAIMED: [EntryState; 2] = [EntryState::Ready, EntryState::Acked];
 const PRIORITIES: [Priority; 3] = [Priority::Stat, Priority::Routine, Priority::Bulk];
 
 /// What is asked for.

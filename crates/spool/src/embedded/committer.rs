@@ -1,4 +1,7 @@
 //! The one writer: takes what waits, syncs each file touched once, commits once, answers all.
+//!
+//! It is a thread, for whoever finds it at work: what has gathered meanwhile is one batch. Whoever finds it idle does the
+//! work on the spot, and two changes of thread are saved, which take as long as a sync.
 
 use std::collections::HashSet;
 use std::io;
@@ -36,53 +39,58 @@ const PARTIAL_DAYS: u64 = 7;
 /// Old rows forgotten at a time.
 const FORGET_MAX: u32 = 1_000;
 
-/// The committer thread's whole life.
+/// Commits done on the spot after which the thread tidies up.
+const TIDY_EVERY: u32 = 64;
+
+/// What the committer thread is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    Do(Op),
+    /// Nobody waits: see to the log, to slabs, to what is old.
+    TidyUp,
+}
+
+/// Whoever has it is the one writer.
 pub(super) struct Committer {
     connection: Connection,
     shared: Arc<Shared>,
-    ops: mpsc::Receiver<Op>,
     /// Pages in the write-ahead log, about.
     log_pages: u64,
     next_chores: WallTime,
+    /// Commits since it tidied up last.
+    untidied: u32,
     compactor: Compactor,
     /// Writes a slab ahead of need.
     slab_maker: Option<JoinHandle<()>>,
 }
 
 impl Committer {
-    pub(super) fn new(connection: Connection, shared: Arc<Shared>, ops: mpsc::Receiver<Op>) -> Self {
+    pub(super) fn new(connection: Connection, shared: Arc<Shared>) -> Self {
         let (log_pages, compactor, slab_maker) = (0, Compactor::default(), None);
         let next_chores = shared.clock.now().saturating_add(CHORES_EVERY);
         Self {
             connection,
             shared,
-            ops,
             log_pages,
             next_chores,
+            untidied: 0,
             compactor,
             slab_maker,
         }
     }
 
-    pub(super) fn run(mut self) {
-        while let Some(first) = self.ops.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH_MAX
-                && let Ok(next) = self.ops.try_recv()
-            {
-                batch.push(next);
-            }
-            self.process(batch);
-            if self.ops.is_empty() && !self.shared.is_poisoned() {
-                self.housekeeping();
-            }
-        }
-        if let Some(maker) = self.slab_maker.take() {
-            drop(maker.join());
-        }
+    /// Whether the thread has something to do besides commits.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.untidied >= TIDY_EVERY
+            || self.log_pages >= CHECKPOINT_PAGES
+            || self.compactor.is_busy()
+            || self.shared.slabs.is_short()
+            || self.shared.is_short()
+            || self.shared.clock.now() >= self.next_chores
     }
 
-    fn process(&mut self, batch: Vec<Op>) {
+    pub(super) fn process(&mut self, batch: Vec<Op>) {
+        self.untidied += 1;
         if self.shared.is_poisoned() {
             return refuse(batch, || StoreError::Poisoned);
         }
@@ -197,6 +205,7 @@ impl Committer {
 
     /// When nobody waits.
     fn housekeeping(&mut self) {
+        self.untidied = 0;
         if self.log_pages >= CHECKPOINT_PAGES {
             self.checkpoint();
         }
@@ -288,7 +297,7 @@ impl Committer {
     /// Room in the index counts when the disk is short of it.
     fn note_free_pages(&self) {
         let free = self.shared.config.disk.free(&self.shared.folder).unwrap_or(0);
-        let is_short = free < self.shared.config.reserve.saturating_mul(2);
+        let is_short = self.shared.note_free(free);
         let pages = |name: &str| self.connection.query_row(name, [], |row| row.get::<_, i64>(0));
         let index_free = if is_short {
             let (count, size) = (pages("PRAGMA freelist_count"), pages("PRAGMA page_size"));
@@ -297,6 +306,40 @@ impl Committer {
             0
         };
         self.shared.index_free.store(index_free, Ordering::Relaxed);
+    }
+}
+
+/// The committer thread's whole life.
+pub(super) fn run(shared: &Shared, mut orders: mpsc::Receiver<Order>) {
+    while let Some(first) = orders.blocking_recv() {
+        let mut committer = shared.committer();
+        let Some(committer) = committer.as_mut() else { return };
+        let mut batch: Vec<Op> = first.op().into_iter().collect();
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = orders.try_recv()
+        {
+            batch.extend(next.op());
+        }
+        if !batch.is_empty() {
+            committer.process(batch);
+        }
+        if orders.is_empty() && !shared.is_poisoned() {
+            committer.housekeeping();
+        }
+    }
+    if let Some(mut committer) = shared.committer().take()
+        && let Some(maker) = committer.slab_maker.take()
+    {
+        drop(maker.join());
+    }
+}
+
+impl Order {
+    fn op(self) -> Option<Op> {
+        match self {
+            Self::Do(op) => Some(op),
+            Self::TidyUp => None,
+        }
     }
 }
 

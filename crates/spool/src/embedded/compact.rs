@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -142,7 +142,8 @@ fn copy(shared: &Shared, moves: &[Move]) -> Result<(), Copying> {
         let bytes = shared.slabs.read(moved.from, 0, length).map_err(reading)?;
         let (file, offset) = shared.slabs.file(moved.to).map_err(reading)?;
         let disk = &shared.config.disk;
-        disk.write(&file, &bytes, offset).map_err(Copying::Writing)?;
+        disk.write(&file, &mut [IoSlice::new(&bytes)], offset)
+            .map_err(Copying::Writing)?;
         files.insert(moved.to.slab(), file);
     }
     let sync = |file: &Arc<File>| shared.config.disk.sync(file).map_err(Copying::Writing);

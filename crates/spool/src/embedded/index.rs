@@ -177,6 +177,10 @@ impl Spool {
         if epoch != self.shared.epoch {
             return Err(StoreError::Stale);
         }
+        // Every commit wakes whoever waits: most look at a queue that has nothing for them.
+        if !self.shared.has_claimable(queue) {
+            return Ok(Vec::new());
+        }
         let asked = Asked {
             queue: queue.clone(),
             least,

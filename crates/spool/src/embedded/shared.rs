@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_ids::{Clock, Epoch, Kind, PayloadId};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::claim::CLAIMED;
+use super::committer::{Committer, Order};
 use super::leases::Leases;
 use super::pins::Pins;
 use super::place::{FileError, Place};
@@ -45,12 +48,16 @@ pub(super) struct Shared {
     /// Bytes of the index that are free in it: rows that went. Renewed when room is short.
     pub(super) index_free: AtomicU64,
     is_poisoned: AtomicBool,
+    /// The disk has less than twice the reserve, as far as is known.
+    is_short: AtomicBool,
     counts: Mutex<Counts>,
     leases: Mutex<Leases>,
     /// Payloads that have a writer or an uncommitted locator now: one each.
     writing: Mutex<HashSet<PayloadId>>,
     /// `None` once the spool is closed: the committer ends when it has done what waits.
-    ops: Mutex<Option<mpsc::Sender<Op>>>,
+    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    /// `None` before there is one and after the end.
+    committer: Mutex<Option<Committer>>,
     /// The folder is ours as long as anybody here can write to it.
     _lock: File,
 }
@@ -63,7 +70,7 @@ pub(super) struct Parts {
     pub(super) folder: PathBuf,
     pub(super) slabs: Slabs,
     pub(super) counts: Counts,
-    pub(super) ops: mpsc::Sender<Op>,
+    pub(super) orders: mpsc::Sender<Order>,
     pub(super) lock: File,
 }
 
@@ -93,16 +100,27 @@ impl Shared {
             wake: watch::Sender::new(0),
             index_free: AtomicU64::new(0),
             is_poisoned: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
             counts: Mutex::new(parts.counts),
             leases: Mutex::default(),
             writing: Mutex::default(),
-            ops: Mutex::new(Some(parts.ops)),
+            orders: Mutex::new(Some(parts.orders)),
+            committer: Mutex::default(),
             _lock: parts.lock,
         }
     }
 
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
         lock(&self.counts)
+    }
+
+    /// Whether a queue has anything that may be due or become so. What is in the index already and not counted yet is
+    /// counted before the next wake-up.
+    pub(super) fn has_claimable(&self, queue: &QueueName) -> bool {
+        let is_claimable = |((of, _, state), (entries, _)): (&Counted, &(u64, u64))| {
+            of == queue && *entries > 0 && CLAIMED.contains(state)
+        };
+        self.counts().iter().any(is_claimable)
     }
 
     pub(super) fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -122,7 +140,48 @@ impl Shared {
 
     /// The committer ends when it has done what waits.
     pub(super) fn close(&self) {
-        drop(lock(&self.ops).take());
+        drop(lock(&self.orders).take());
+    }
+
+    /// The one writer, once nobody else has it.
+    pub(super) fn committer(&self) -> MutexGuard<'_, Option<Committer>> {
+        self.committer.lock().unwrap_or_else(|broken| {
+            // It has panicked in the middle of its work.
+            self.poison();
+            broken.into_inner()
+        })
+    }
+
+    /// Does `op` here and now if nobody else is at work or waits, and if this thread may block; otherwise gives it back.
+    fn do_at_once(&self, op: Op, orders: &mpsc::Sender<Order>) -> Result<(), Op> {
+        let may_block = Handle::try_current().is_ok_and(|here| here.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if !may_block || orders.capacity() < orders.max_capacity() {
+            return Err(op);
+        }
+        let Ok(mut committer) = self.committer.try_lock() else {
+            return Err(op);
+        };
+        let Some(committer) = committer.as_mut() else {
+            return Err(op);
+        };
+        tokio::task::block_in_place(|| committer.process(vec![op]));
+        if committer.is_untidy() {
+            // When it is full the thread has enough to wake up for.
+            drop(orders.try_send(Order::TidyUp));
+        }
+        Ok(())
+    }
+
+    /// Whether the disk was short of room when it was last asked.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Notes how much of the disk is free. Whether it is short of room.
+    pub(super) fn note_free(&self, free: u64) -> bool {
+        let is_short = free < self.config.reserve.saturating_mul(2);
+        self.is_short.store(is_short, Ordering::Relaxed);
+        is_short
     }
 
     pub(super) fn wake(&self) {
@@ -187,7 +246,11 @@ impl Shared {
         if self.is_poisoned() {
             return Err(StoreError::Poisoned);
         }
-        let free = || self.config.disk.free(&self.folder).map_err(StoreError::Read);
+        let free = || {
+            let free = self.config.disk.free(&self.folder).map_err(StoreError::Read)?;
+            self.note_free(free);
+            Ok(free)
+        };
         let is_enough = |free: u64| free.saturating_add(self.index_free.load(Ordering::Relaxed)) >= kept;
         if is_enough(free()?) || (self.slabs.release_empty() && is_enough(free()?)) {
             Ok(())
@@ -200,9 +263,11 @@ impl Shared {
 /// Asks the committer and waits for its answer. Dropped while it waits, the work may still be done.
 pub(super) async fn ask(shared: &Shared, epoch: Option<Epoch>, work: Work) -> Result<Done, StoreError> {
     let (reply, answer) = oneshot::channel();
-    let ops = lock(&shared.ops).clone().ok_or(StoreError::Closed)?;
+    let orders = lock(&shared.orders).clone().ok_or(StoreError::Closed)?;
     let op = Op { epoch, work, reply };
-    ops.send(op).await.map_err(|_| StoreError::Closed)?;
-    drop(ops);
+    if let Err(op) = shared.do_at_once(op, &orders) {
+        orders.send(Order::Do(op)).await.map_err(|_| StoreError::Closed)?;
+    }
+    drop(orders);
     answer.await.map_err(|_| StoreError::Closed)?
 }

@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,7 @@ use crate::disk::Disk;
 /// Payloads up to 4 MiB share slabs.
 pub(super) const SHARED_LEN_MAX: u64 = 4 << 20;
 /// Extents are whole pages, so that no page belongs to two payloads.
-const PAGE_LEN: u64 = 4096;
+pub(super) const PAGE_LEN: u64 = 4096;
 /// A shorter slab is not made.
 const SLAB_LEN_MIN: u64 = 64 * 1024;
 /// Zeros are written in pieces of 1 MiB.
@@ -315,7 +315,8 @@ impl Slabs {
         let mut at = 0;
         while at < self.slab_len {
             let length = usize::try_from(self.slab_len - at).map_or(zeros.len(), |rest| rest.min(zeros.len()));
-            self.disk.write(file, zeros.get(..length).unwrap_or(&zeros), at)?;
+            let piece = IoSlice::new(zeros.get(..length).unwrap_or(&zeros));
+            self.disk.write(file, &mut [piece], at)?;
             at += u64::try_from(length).unwrap_or(ZEROS_LEN);
         }
         self.disk.sync(file)

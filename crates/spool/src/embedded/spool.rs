@@ -11,7 +11,8 @@ use packhorse_ids::{Clock, Epoch, Kind};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 
-use super::committer::{Committer, forget_old};
+use super::committer::{self, Committer, forget_old};
+use super::log;
 use super::place::{FileError, Place};
 use super::schema;
 use super::shared::{Counts, Parts, Shared, lock};
@@ -89,6 +90,11 @@ impl Spool {
         }
         forget_old(&connection, clock.now()).map_err(index_error)?;
         let epoch = Epoch(schema::next_epoch(&connection).map_err(index_error)?);
+        match log::lay_out(&index_path, &config) {
+            // It grows, as long as there is room.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            laid_out => laid_out.map_err(io_error(folder))?,
+        }
         let used = used(&connection).map_err(index_error)?;
         let slabs = Slabs::open(folder, &config, &used).map_err(io_error(folder))?;
         match slabs.prepare().map_err(FileError::into_io) {
@@ -96,7 +102,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             prepared => prepared.map_err(io_error(folder))?,
         }
-        let (ops, waiting) = mpsc::channel(OPS_MAX);
+        let (orders, waiting) = mpsc::channel(OPS_MAX);
         let readers = [
             reader(&index_path).map_err(index_error)?,
             reader(&index_path).map_err(index_error)?,
@@ -108,13 +114,14 @@ impl Spool {
             folder: folder.to_owned(),
             slabs,
             counts: count(&connection).map_err(index_error)?,
-            ops,
+            orders,
             lock,
         }));
-        let committer = Committer::new(connection, Arc::clone(&shared), waiting);
+        *shared.committer() = Some(Committer::new(connection, Arc::clone(&shared)));
+        let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("spool-committer".to_owned())
-            .spawn(move || committer.run());
+            .spawn(move || committer::run(&its, waiting));
         let committer = Mutex::new(Some(thread.map_err(io_error(folder))?));
         let spool = Self {
             shared,

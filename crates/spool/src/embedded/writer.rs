@@ -1,6 +1,8 @@
 //! Payload bytes on their way into slabs.
 
+use std::collections::VecDeque;
 use std::fs::File;
+use std::io::IoSlice;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -13,12 +15,48 @@ use super::hold::Hold;
 use super::payloads::Claimed;
 use super::place::{Place, Reserved};
 use super::shared::{Shared, ask};
+use super::slab::PAGE_LEN;
 use super::work::Work;
 use crate::error::StoreError;
 use crate::store::{Locator, PayloadWriter};
 
 /// A payload that grows asks for room each 16 MiB.
 const ROOM_EVERY: u64 = 16 << 20;
+/// Appended bytes are written in whole pages when there are so many.
+const WRITE_LEN: u64 = 64 * 1024;
+
+/// Pieces in a row, and their bytes.
+#[derive(Debug, Default)]
+struct Pending {
+    pieces: VecDeque<Bytes>,
+    length: u64,
+}
+
+impl Pending {
+    fn push(&mut self, piece: Bytes) {
+        self.length += length_of(&piece);
+        self.pieces.push_back(piece);
+    }
+
+    /// Takes the first `length` bytes.
+    fn take(&mut self, length: u64) -> Vec<Bytes> {
+        let (mut taken, mut left) = (Vec::new(), usize::try_from(length).unwrap_or(usize::MAX));
+        while let Some(first) = self.pieces.front_mut().filter(|_| left > 0) {
+            let piece = first.split_to(left.min(first.len()));
+            if first.is_empty() {
+                self.pieces.pop_front();
+            }
+            left -= piece.len();
+            self.length -= length_of(&piece);
+            taken.push(piece);
+        }
+        taken
+    }
+}
+
+fn slices(pieces: &[Bytes]) -> Vec<IoSlice<'_>> {
+    pieces.iter().map(|piece| IoSlice::new(piece)).collect()
+}
 
 /// A payload being written. Its place is free again when it is dropped unfinished, unless segments were saved.
 #[derive(Debug)]
@@ -31,6 +69,8 @@ pub(super) struct Writer {
     base: u64,
     /// Bytes appended so far.
     length: u64,
+    /// The last of them, which are not written yet.
+    pending: Pending,
     /// Whether the length was known at the beginning: then segments come in any order.
     is_sized: bool,
     segments: SegmentSet,
@@ -77,27 +117,56 @@ impl Writer {
             file,
             base,
             length: 0,
+            pending: Pending::default(),
             is_sized,
             segments: SegmentSet::new(),
             is_saved: false,
         }
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let written = self.shared.slabs.disk.write(&self.file, bytes, self.base + at);
+    fn write(&self, at: u64, pieces: &mut [IoSlice<'_>]) -> Result<(), StoreError> {
+        let written = self.shared.slabs.disk.write(&self.file, pieces, self.base + at);
         written.map_err(|error| self.shared.write_error(error))
+    }
+
+    /// Bytes appended and written.
+    const fn written_len(&self) -> u64 {
+        self.length.saturating_sub(self.pending.length)
+    }
+
+    /// Writes the whole pages of what is pending.
+    fn write_pages(&mut self) -> Result<(), StoreError> {
+        let at = self.written_len();
+        let pages = self.pending.take(self.pending.length / PAGE_LEN * PAGE_LEN);
+        let disk = &self.shared.slabs.disk;
+        let written = disk.write_early(&self.file, &mut slices(&pages), self.base + at);
+        written.map_err(|error| self.shared.write_error(error))
+    }
+
+    /// Writes what is left, and in an extent zeros up to the page's end: a page that is written in part is read first,
+    /// when the system does not have it.
+    fn write_rest(&mut self) -> Result<(), StoreError> {
+        const ZEROS: &[u8; 4096] = &[0; 4096];
+        let at = self.written_len();
+        let rest = self.pending.take(self.pending.length);
+        let mut slices = slices(&rest);
+        let into_page = usize::try_from(self.length % PAGE_LEN).unwrap_or(0);
+        if matches!(self.place, Place::Extent { .. }) && into_page > 0 {
+            slices.push(IoSlice::new(ZEROS.get(into_page..).unwrap_or_default()));
+        }
+        self.write(at, &mut slices)
     }
 
     /// Moves a payload that has outgrown its extent to a file of its own.
     fn outgrow(&mut self) -> Result<(), StoreError> {
-        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.written_len()).unwrap_or(usize::MAX);
         let slabs = &self.shared.slabs;
         let failed = |error| self.shared.file_error(error);
         let so_far = slabs.read(self.place, 0, length).map_err(failed)?;
         let own = slabs.own(u64::MAX).map_err(failed)?;
         slabs.free(std::mem::replace(&mut self.place, own.place));
         (self.file, self.base) = (own.file, own.base);
-        self.write(0, &so_far)
+        self.write(0, &mut [IoSlice::new(&so_far)])
     }
 }
 
@@ -124,8 +193,11 @@ impl PayloadWriter for Writer {
         if end > self.place.length() {
             self.outgrow()?;
         }
-        self.write(self.length, &bytes)?;
         self.length = end;
+        self.pending.push(bytes);
+        if self.pending.length >= WRITE_LEN {
+            self.write_pages()?;
+        }
         Ok(())
     }
 
@@ -134,7 +206,8 @@ impl PayloadWriter for Writer {
         if !self.is_sized || expected != Some(length_of(&bytes)) {
             return Err(StoreError::NotFound("no such segment in this payload"));
         }
-        self.write(u64::from(segment) * u64::from(SEGMENT_LEN), &bytes)?;
+        let at = u64::from(segment) * u64::from(SEGMENT_LEN);
+        self.write(at, &mut [IoSlice::new(&bytes)])?;
         self.segments.insert(segment);
         Ok(())
     }
@@ -191,6 +264,7 @@ impl PayloadWriter for Writer {
                 return Err(StoreError::NotFound("segments of this payload are missing"));
             }
         } else {
+            self.write_rest()?;
             self.place = self.shared.slabs.shorten(self.place, self.length);
         }
         if let Some(claimed) = self.claimed.take() {

@@ -1,7 +1,7 @@
 //! A disk that fails once.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,12 +37,15 @@ impl FailingDisk {
 }
 
 impl Disk for FailingDisk {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write(&self, file: &File, pieces: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         // A failed write may have been done in part.
         let step = self.step();
-        let length = if step.is_err() { bytes.len() / 2 } else { bytes.len() };
-        RealDisk.write(file, &bytes[..length], offset)?;
-        step
+        if step.is_err() {
+            let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            RealDisk.write(file, &mut [IoSlice::new(&bytes[..bytes.len() / 2])], offset)?;
+            return step;
+        }
+        RealDisk.write(file, pieces, offset)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {

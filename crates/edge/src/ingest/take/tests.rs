@@ -86,8 +86,8 @@ async fn pending_facts_stay_when_an_instance_does_not_come_whole_and_go_with_the
 struct Filling(AtomicBool);
 
 impl Disk for Filling {
-    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        RealDisk.write(file, bytes, offset)
+    fn write(&self, file: &File, pieces: &mut [io::IoSlice<'_>], offset: u64) -> io::Result<()> {
+        RealDisk.write(file, pieces, offset)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
