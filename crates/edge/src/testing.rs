@@ -10,7 +10,7 @@ use packhorse_association::dimse::MoveOriginator;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use packhorse_envelope::{AssociatedData, TrailerFields, Writer};
+use packhorse_envelope::{AssociatedData, Original, TrailerFields, Writer};
 use packhorse_identity::SigningKey;
 use packhorse_ids::{Clock, DeliveryId, Kind, Priority, Routing, Sequence, SiteName, SystemClock};
 use packhorse_ledger::fact::{Fact, InstanceReceived};
@@ -246,10 +246,11 @@ fn sealed(
         destination: destination.clone(),
         kind,
     };
-    let mut bytes = Vec::new();
-    let mut writer = Writer::new(&associated, &mut bytes);
-    writer.push(original, &mut bytes);
-    let sealed = writer.finish(fields, &mut bytes);
+    let (mut pieces, mut measured) = (Vec::new(), Original::default());
+    measured.push(original);
+    let mut writer = Writer::new(&associated, &mut pieces);
+    writer.push(Bytes::copy_from_slice(original), &mut pieces);
+    let sealed = writer.finish(measured, fields, &mut pieces);
     let routing = Routing {
         delivery: draw::delivery(),
         payload: associated.payload,
@@ -261,7 +262,7 @@ fn sealed(
         length: sealed.length,
         blake3: sealed.blake3,
     };
-    (routing, Body::Inline(Bytes::from(bytes)))
+    (routing, Body::Inline(Bytes::from(pieces.concat())))
 }
 
 /// A site that speaks for itself: its signing key.

@@ -21,6 +21,11 @@ pub(crate) const BLOCK_HEADER_LEN: usize = 5;
 pub const FOOT_LEN: u64 = 8;
 /// Original bytes of one block: 1 MiB at most, so that an instance passes in constant memory.
 pub const BLOCK_LEN_MAX: usize = 1 << 20;
+/// A writer makes blocks of 64 KiB to begin with: a block's length stands before its bytes, so nothing of it can be stored
+/// before it ends.
+const BLOCK_LEN_FIRST: usize = 64 * 1024;
+/// Original bytes in short blocks. Past them a long table would cost more than an early end of each block brings.
+const SHORT_BLOCKS_LEN: u64 = 4 << 20;
 /// A trailer with the block table of a 1 TiB instance has about 18 MiB.
 const TRAILER_LEN_MAX: u32 = 32 << 20;
 /// One field at most: a command set has up to 64 KiB.
@@ -103,10 +108,19 @@ fn read_head(mut head: &[u8]) -> Result<(), FormatError> {
     }
 }
 
-pub(crate) fn write_block(out: &mut Vec<u8>, original: &[u8]) {
-    out.put_u8(CODING_STORED);
-    out.put_u32(u32::try_from(original.len()).unwrap_or(u32::MAX));
-    out.put_slice(original);
+/// How long a writer makes the block that begins behind `original_length` bytes.
+pub(crate) const fn block_len(original_length: u64) -> usize {
+    if original_length < SHORT_BLOCKS_LEN {
+        BLOCK_LEN_FIRST
+    } else {
+        BLOCK_LEN_MAX
+    }
+}
+
+/// What stands before the bytes of a block that is stored as it is.
+pub(crate) fn block_header(length: u32) -> [u8; BLOCK_HEADER_LEN] {
+    let [a, b, c, d] = length.to_be_bytes();
+    [CODING_STORED, a, b, c, d]
 }
 
 /// The original bytes of a block. `bytes` are those of its [`range`](BlockEntry::range).

@@ -18,4 +18,4 @@ pub use format::{
     BLOCK_LEN_MAX, BlockEntry, FOOT_LEN, Trailer, TrailerFields, read_block, read_trailer, trailer_range,
 };
 pub use reader::{RangeReader, ReadError, Reader};
-pub use writer::{AssociatedData, Sealed, Writer, seal};
+pub use writer::{AssociatedData, Original, Sealed, Writer, seal};

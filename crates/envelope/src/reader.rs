@@ -8,7 +8,10 @@ use packhorse_ids::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::FormatError;
-use crate::format::{FOOT_LEN, HEAD_LEN, Trailer, read_block, read_trailer, trailer_range};
+use crate::format::{BlockEntry, FOOT_LEN, HEAD_LEN, Trailer, read_block, read_trailer, trailer_range};
+
+/// Blocks are read together up to so many bytes: the first ones of an envelope are short.
+const READ_LEN: u64 = 1 << 20;
 
 /// Where an envelope's bytes are.
 pub trait RangeReader: Send + Sync {
@@ -50,6 +53,8 @@ pub struct Reader<R> {
     source: R,
     trailer: Trailer,
     next: usize,
+    /// Bytes read ahead, from the next block's beginning on.
+    ahead: Bytes,
     sha256: Sha256,
 }
 
@@ -71,6 +76,7 @@ impl<R: RangeReader> Reader<R> {
             source,
             trailer,
             next: 0,
+            ahead: Bytes::new(),
             sha256: Sha256::new(),
         })
     }
@@ -89,11 +95,26 @@ impl<R: RangeReader> Reader<R> {
         let Some(entry) = self.trailer.blocks.get(self.next) else {
             return Ok(None);
         };
-        let bytes = self.source.read(entry.range()).await.map_err(ReadError::Read)?;
-        let original = read_block(entry, bytes)?;
+        let length = entry.range().end.saturating_sub(entry.offset);
+        if self.ahead.is_empty() {
+            let range = self.next_range(entry);
+            self.ahead = self.source.read(range).await.map_err(ReadError::Read)?;
+        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.ahead.len());
+        let original = read_block(entry, self.ahead.split_to(length))?;
         self.sha256.update(&original);
         self.next += 1;
         Ok(Some(original))
+    }
+
+    /// `first` and the blocks behind it, as far as they are read together.
+    fn next_range(&self, first: &BlockEntry) -> Range<u64> {
+        let behind = self.trailer.blocks.get(self.next..).unwrap_or_default();
+        let ends = behind.iter().map(|entry| entry.range().end);
+        let end = ends
+            .take_while(|end| end.saturating_sub(first.offset) <= READ_LEN)
+            .last();
+        first.offset..end.unwrap_or_else(|| first.range().end)
     }
 
     /// Whether what was given out is the whole original, by its SHA-256.

@@ -1,10 +1,11 @@
 //! Making an envelope in one pass.
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use packhorse_ids::{Digest, Kind, PayloadId, SiteName};
 use sha2::{Digest as _, Sha256};
 
-use crate::format::{BLOCK_LEN_MAX, BlockEntry, CODING_STORED, Trailer, TrailerFields};
-use crate::format::{write_block, write_head, write_trailer};
+use crate::format::{BlockEntry, CODING_STORED, Trailer, TrailerFields};
+use crate::format::{block_header, block_len, write_head, write_trailer};
 
 /// What a sealing binds an envelope to, besides its bytes. With sealing `none` nothing does; the parameter stands here so
 /// that a caller cannot forget it when it comes.
@@ -33,105 +34,148 @@ pub struct Sealed {
     pub sha256: Digest,
 }
 
-/// Makes an envelope out of original bytes as they come.
+/// SHA-256 and length of the original bytes. Apart from [`Writer`], so that another thread may do it: it is most of the
+/// work.
+#[derive(Clone, Debug, Default)]
+pub struct Original {
+    sha256: Sha256,
+    length: u64,
+}
+
+impl Original {
+    /// The next original bytes.
+    pub fn push(&mut self, original: &[u8]) {
+        self.sha256.update(original);
+        self.length += original.len() as u64;
+    }
+}
+
+/// Shorter pieces are copied together: each piece that is kept has its cost, and a peer may send a byte at a time.
+const PIECE_LEN_MIN: usize = 4096;
+
+/// Makes an envelope out of original bytes as they come. But for short ones nothing is copied: the pieces that it gives
+/// out are those that were put in, and what stands between them.
 #[derive(Debug)]
 pub struct Writer {
-    sha256: Sha256,
     blake3: blake3::Hasher,
-    /// Original bytes of the block that is not full yet.
-    block: Vec<u8>,
+    /// The block that is not full yet.
+    block: Vec<Bytes>,
+    /// Short pieces, the last of that block.
+    short: BytesMut,
+    block_length: usize,
     blocks: Vec<BlockEntry>,
-    original_length: u64,
+    /// Original bytes in whole blocks.
+    in_blocks: u64,
     length: u64,
 }
 
 impl Writer {
     /// Begins an envelope; its head is appended to `out`.
     #[must_use]
-    pub fn new(_associated: &AssociatedData, out: &mut Vec<u8>) -> Self {
+    pub fn new(_associated: &AssociatedData, out: &mut Vec<Bytes>) -> Self {
         let mut writer = Self {
-            sha256: Sha256::new(),
             blake3: blake3::Hasher::new(),
             block: Vec::new(),
+            short: BytesMut::new(),
+            block_length: 0,
             blocks: Vec::new(),
-            original_length: 0,
+            in_blocks: 0,
             length: 0,
         };
-        let start = out.len();
-        write_head(out);
-        writer.account(out, start);
+        let mut head = Vec::new();
+        write_head(&mut head);
+        writer.put(head.into(), out);
         writer
     }
 
     /// The next original bytes; what is ready of the envelope is appended to `out`.
-    pub fn push(&mut self, mut original: &[u8], out: &mut Vec<u8>) {
-        self.sha256.update(original);
-        self.original_length += original.len() as u64;
-        while !original.is_empty() {
-            let room = BLOCK_LEN_MAX - self.block.len();
-            let (taken, rest) = original.split_at(room.min(original.len()));
-            self.block.extend_from_slice(taken);
-            original = rest;
-            if self.block.len() == BLOCK_LEN_MAX {
+    pub fn push(&mut self, mut original: Bytes, out: &mut Vec<Bytes>) {
+        while original.has_remaining() {
+            let whole = block_len(self.in_blocks);
+            let piece = original.split_to(original.len().min(whole - self.block_length));
+            self.block_length += piece.len();
+            self.keep(piece);
+            if self.block_length == whole {
                 self.end_block(out);
             }
         }
     }
 
-    /// The end: last block and trailer are appended to `out`.
-    pub fn finish(mut self, fields: TrailerFields, out: &mut Vec<u8>) -> Sealed {
-        if !self.block.is_empty() {
+    fn keep(&mut self, piece: Bytes) {
+        if piece.len() < PIECE_LEN_MIN {
+            self.short.extend_from_slice(&piece);
+        }
+        if self.short.len() >= PIECE_LEN_MIN || piece.len() >= PIECE_LEN_MIN {
+            self.keep_short();
+        }
+        if piece.len() >= PIECE_LEN_MIN {
+            self.block.push(piece);
+        }
+    }
+
+    fn keep_short(&mut self) {
+        if !self.short.is_empty() {
+            self.block.push(self.short.split().freeze());
+        }
+    }
+
+    /// The end: last block and trailer are appended to `out`. `original` has had the same bytes as this.
+    pub fn finish(mut self, original: Original, fields: TrailerFields, out: &mut Vec<Bytes>) -> Sealed {
+        if self.block_length > 0 {
             self.end_block(out);
         }
-        let sha256 = Digest::from_bytes(std::mem::take(&mut self.sha256).finalize().into());
-        let blocks = std::mem::take(&mut self.blocks);
-        let start = out.len();
+        let sha256 = Digest::from_bytes(original.sha256.finalize().into());
+        let original_length = original.length;
+        let mut trailer = Vec::new();
         write_trailer(
-            out,
+            &mut trailer,
             &Trailer {
                 fields,
-                original_length: self.original_length,
+                original_length,
                 sha256,
-                blocks,
+                blocks: std::mem::take(&mut self.blocks),
             },
         );
-        self.account(out, start);
-        let blake3 = Digest::from_bytes(*self.blake3.finalize().as_bytes());
+        self.put(trailer.into(), out);
         Sealed {
             length: self.length,
-            blake3,
-            original_length: self.original_length,
+            blake3: Digest::from_bytes(*self.blake3.finalize().as_bytes()),
+            original_length,
             sha256,
         }
     }
 
-    fn end_block(&mut self, out: &mut Vec<u8>) {
-        let length = u32::try_from(self.block.len()).unwrap_or(u32::MAX);
+    fn end_block(&mut self, out: &mut Vec<Bytes>) {
+        let length = u32::try_from(self.block_length).unwrap_or(u32::MAX);
         self.blocks.push(BlockEntry {
             offset: self.length,
             coded_length: length,
             original_length: length,
             coding: CODING_STORED,
         });
-        let start = out.len();
-        write_block(out, &self.block);
-        self.block.clear();
-        self.account(out, start);
+        self.keep_short();
+        self.in_blocks += u64::from(length);
+        self.block_length = 0;
+        self.put(Bytes::copy_from_slice(&block_header(length)), out);
+        for piece in std::mem::take(&mut self.block) {
+            self.put(piece, out);
+        }
     }
 
-    fn account(&mut self, out: &[u8], start: usize) {
-        let new = out.get(start..).unwrap_or_default();
-        self.blake3.update(new);
-        self.length += new.len() as u64;
+    fn put(&mut self, piece: Bytes, out: &mut Vec<Bytes>) {
+        self.blake3.update(&piece);
+        self.length += piece.len() as u64;
+        out.push(piece);
     }
 }
 
 /// A whole envelope around bytes in memory: a message.
 #[must_use]
-pub fn seal(associated: &AssociatedData, original: &[u8]) -> (Vec<u8>, Sealed) {
-    let mut out = Vec::with_capacity(original.len() + 128);
+pub fn seal(associated: &AssociatedData, original: Bytes) -> (Vec<u8>, Sealed) {
+    let (mut out, mut measured) = (Vec::new(), Original::default());
+    measured.push(&original);
     let mut writer = Writer::new(associated, &mut out);
     writer.push(original, &mut out);
-    let sealed = writer.finish(TrailerFields::default(), &mut out);
-    (out, sealed)
+    let sealed = writer.finish(measured, TrailerFields::default(), &mut out);
+    (out.concat(), sealed)
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use packhorse_envelope::{
-    AssociatedData, BLOCK_LEN_MAX, FormatError, ReadError, Reader, TrailerFields, Writer, fuzzing,
+    AssociatedData, BLOCK_LEN_MAX, FormatError, Original, ReadError, Reader, TrailerFields, Writer, fuzzing,
 };
 use packhorse_ids::{Digest, Kind, PayloadId, SiteName};
 use proptest::prelude::*;
@@ -40,10 +40,14 @@ fn fields() -> TrailerFields {
 }
 
 fn sealed(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let (mut out, mut original) = (Vec::new(), Original::default());
     let mut writer = Writer::new(&associated(), &mut out);
-    pieces.iter().for_each(|piece| writer.push(piece, &mut out));
-    let sealed = writer.finish(fields(), &mut out);
+    for piece in pieces {
+        original.push(piece);
+        writer.push(Bytes::copy_from_slice(piece), &mut out);
+    }
+    let sealed = writer.finish(original, fields(), &mut out);
+    let out = out.concat();
     assert_eq!(sealed.length, out.len() as u64);
     assert_eq!(sealed.blake3, Digest::from_bytes(*blake3::hash(&out).as_bytes()));
     out
@@ -102,8 +106,10 @@ fn a_later_version_and_an_unknown_sealing_say_their_numbers() {
 }
 
 #[test]
-fn a_large_original_has_blocks_of_a_mebibyte() {
-    let original = vec![5; 2 * BLOCK_LEN_MAX + 1];
+fn a_large_original_has_short_blocks_and_then_blocks_of_a_mebibyte() {
+    let original: Vec<u8> = (0..6 * BLOCK_LEN_MAX + 1)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
     let envelope = sealed(&[&original]);
     let reader = ready(Reader::open(Bytes::from(envelope.clone()), envelope.len() as u64)).unwrap();
     let lengths: Vec<_> = reader
@@ -112,7 +118,8 @@ fn a_large_original_has_blocks_of_a_mebibyte() {
         .iter()
         .map(|block| block.original_length as usize)
         .collect();
-    assert_eq!(lengths, [BLOCK_LEN_MAX, BLOCK_LEN_MAX, 1]);
+    assert_eq!(lengths[..64], [64 * 1024; 64]);
+    assert_eq!(lengths[64..], [BLOCK_LEN_MAX, BLOCK_LEN_MAX, 1]);
     assert_eq!(opened(&envelope).unwrap().1, original);
 }
 

@@ -373,6 +373,12 @@ impl StoreRequest<'_> {
         Ok(None)
     }
 
+    /// Whether the last fragment has been given out: [`data`](Self::data) has no more.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The error that a data set which is not whole and comes too slowly is.
     fn dripping(&self) -> Option<AssociationError> {
         let (config, lasted) = (&self.association.config, now().saturating_duration_since(self.begun));

@@ -185,6 +185,10 @@ impl Data for Fragments<'_, '_> {
     async fn next(&mut self) -> Result<Option<Bytes>, AssociationError> {
         self.0.data().await
     }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_whole()
+    }
 }
 
 #[cfg(test)]

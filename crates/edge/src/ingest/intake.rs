@@ -1,36 +1,23 @@
 //! One instance on its way in: header scan, digest and envelope over the fragments as they come.
 
 use bytes::Bytes;
-use packhorse_dicom::header::{Header, HeaderScan};
+use packhorse_dicom::header::HeaderScan;
 use packhorse_dicom::transfer_syntax;
 use packhorse_dicom::uid::TransferSyntaxUid;
-use packhorse_envelope::{AssociatedData, Sealed, TrailerFields, Writer};
+use packhorse_envelope::{AssociatedData, Original, Sealed, TrailerFields, Writer};
 
-/// What is made of an instance while its fragments come: nothing of it is parsed and written again.
+/// What is learned of an instance while its fragments come: nothing of it is parsed and written again.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct Measure {
     scan: HeaderScan,
-    writer: Writer,
-    sealed: Vec<u8>,
+    original: Original,
 }
 
-/// A whole instance: what its header says, and its envelope's measures.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) header: Header,
-    pub(crate) sealed: Sealed,
-    /// Sealed bytes not yet drained by [`Intake::drain`].
-    pub(crate) rest: Vec<u8>,
-}
-
-impl Intake {
-    pub(crate) fn new(associated: &AssociatedData, transfer_syntax: &TransferSyntaxUid) -> Self {
-        let mut sealed = Vec::new();
-        let writer = Writer::new(associated, &mut sealed);
+impl Measure {
+    pub(crate) fn new(transfer_syntax: &TransferSyntaxUid) -> Self {
         Self {
             scan: HeaderScan::new(transfer_syntax::encoding_of(transfer_syntax)),
-            writer,
-            sealed,
+            original: Original::default(),
         }
     }
 
@@ -39,25 +26,42 @@ impl Intake {
         if !self.scan.is_done() {
             self.scan.push(fragment);
         }
+        self.original.push(fragment);
+    }
+
+    pub(crate) fn finish(self) -> (HeaderScan, Original) {
+        (self.scan, self.original)
+    }
+}
+
+/// An instance's envelope, being made.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    writer: Writer,
+    /// Sealed bytes that wait to be stored.
+    sealed: Vec<Bytes>,
+}
+
+impl Sealing {
+    pub(crate) fn new(associated: &AssociatedData) -> Self {
+        let mut sealed = Vec::new();
+        let writer = Writer::new(associated, &mut sealed);
+        Self { writer, sealed }
+    }
+
+    /// The next bytes of the data set.
+    pub(crate) fn push(&mut self, fragment: Bytes) {
         self.writer.push(fragment, &mut self.sealed);
     }
 
-    /// Sealed bytes that wait to be stored.
-    pub(crate) fn sealed_len(&self) -> usize {
-        self.sealed.len()
-    }
-
     /// Takes the sealed bytes that wait.
-    pub(crate) fn drain(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.sealed))
+    pub(crate) fn drain(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.sealed)
     }
 
-    pub(crate) fn finish(mut self, trailer: TrailerFields) -> Taken {
-        let sealed = self.writer.finish(trailer, &mut self.sealed);
-        Taken {
-            header: self.scan.finish(),
-            sealed,
-            rest: self.sealed,
-        }
+    /// The envelope's measures, and the sealed bytes that are left. `original` has had the same bytes.
+    pub(crate) fn finish(mut self, original: Original, trailer: TrailerFields) -> (Sealed, Vec<Bytes>) {
+        let sealed = self.writer.finish(original, trailer, &mut self.sealed);
+        (sealed, self.sealed)
     }
 }

@@ -20,15 +20,13 @@ use packhorse_spool::{
 };
 use tokio::sync::mpsc;
 
-use super::intake::{self, Intake};
+use super::intake::{Measure, Sealing};
 use crate::shared::{LINK_QUEUE, Shared, draw, fact_bytes, queue};
 
 /// Fragments that may wait for the worker of a long data set: 16 of 128 KiB.
 const FRAGMENTS_MAX: usize = 16;
 /// Facts of one association that wait for a spool which takes none.
 const PENDING_MAX: usize = 1024;
-/// Sealed bytes written at a time.
-const WRITE_LEN: usize = 256 * 1024;
 
 /// Where a data set's fragments come from.
 pub(crate) trait Data: Send {
@@ -37,6 +35,11 @@ pub(crate) trait Data: Send {
 
     /// The next fragment; `None` when the data set is whole.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Self::Error>> + Send;
+
+    /// Whether the data set is known to be whole with what has been given out.
+    fn is_whole(&self) -> bool {
+        false
+    }
 }
 
 /// An instance that is offered.
@@ -78,7 +81,8 @@ impl Taken {
 
 /// Sealed bytes, small in memory or large in the spool.
 struct Kept {
-    taken: intake::Taken,
+    header: Header,
+    sealed: Sealed,
     body: Body,
 }
 
@@ -128,8 +132,8 @@ pub(crate) async fn take<D: Data>(
         kind: Kind::Delivery,
     };
     let fields = custody.fields(route);
-    let intake = Intake::new(&associated, &offered.transfer_syntax);
-    let kept = match receive(shared, payload, intake, fields, data).await? {
+    let measure = Measure::new(&offered.transfer_syntax);
+    let kept = match receive(shared, &associated, measure, fields, data).await? {
         Ok(kept) => kept,
         Err(error) => return Ok(custody.refuse(Taken::of_store(&error), "spool", None, pending).await),
     };
@@ -180,24 +184,17 @@ impl Custodian<'_> {
         (class, instance): (SopClassUid, SopInstanceUid),
         pending: &mut Vec<Bytes>,
     ) -> Taken {
-        let Kept { taken, body } = kept;
-        let decided = self.decide(&class, Some(&taken.header));
-        let (priority, held_by) = match self
-            .shared
-            .config
-            .engine
-            .decide_end(decided, taken.sealed.original_length)
-        {
+        let Kept { header, sealed, body } = kept;
+        let decided = self.decide(&class, Some(&header));
+        let (priority, held_by) = match self.shared.config.engine.decide_end(decided, sealed.original_length) {
             InstanceDecision::Accept { priority, .. } => (priority, None),
             InstanceDecision::Hold(hold) => (hold.priority, Some(hold.rule.to_string())),
             InstanceDecision::Refuse { status, comment, rule } => {
                 let refused = Taken::refused(status, comment);
-                return self
-                    .refuse(refused, &rule.to_string(), Some(&taken.header), pending)
-                    .await;
+                return self.refuse(refused, &rule.to_string(), Some(&header), pending).await;
             }
         };
-        let routing = routing(associated, priority, &taken.sealed);
+        let routing = routing(associated, priority, &sealed);
         let state = if held_by.is_some() {
             NewState::Held
         } else {
@@ -213,14 +210,14 @@ impl Custodian<'_> {
             source: self.offered.source.clone(),
             sop_class: class,
             sop_instance: instance,
-            study: printable(taken.header.study_instance_uid.as_deref()),
-            series: printable(taken.header.series_instance_uid.as_deref()),
-            modality: printable(taken.header.modality.as_deref()),
+            study: printable(header.study_instance_uid.as_deref()),
+            series: printable(header.series_instance_uid.as_deref()),
+            modality: printable(header.modality.as_deref()),
             transfer_syntax: self.offered.transfer_syntax.clone(),
-            length: taken.sealed.original_length,
-            sha256: taken.sealed.sha256,
-            declared: taken.header.number_of_study_related_instances,
-            identity: Identity::from_header(&taken.header, self.shared.config.ledger_identity),
+            length: sealed.original_length,
+            sha256: sealed.sha256,
+            declared: header.number_of_study_related_instances,
+            identity: Identity::from_header(&header, self.shared.config.ledger_identity),
             at: self.shared.clock.now(),
             repeat: false,
             replaces: None,
@@ -246,7 +243,7 @@ impl Custodian<'_> {
             }
             Err(error) => {
                 let refused = Taken::of_store(&error);
-                self.refuse(refused, "spool", Some(&taken.header), pending).await
+                self.refuse(refused, "spool", Some(&header), pending).await
             }
         }
     }
@@ -300,51 +297,64 @@ fn routing(associated: &AssociatedData, priority: Priority, sealed: &Sealed) -> 
 }
 
 /// Receives a data set. One that ends within [`INLINE_LEN_MAX`] never leaves memory; a longer one has one worker for its
-/// whole life.
+/// whole life, unless it has ended already.
 async fn receive<D: Data>(
     shared: &Arc<Shared>,
-    payload: PayloadId,
-    mut intake: Intake,
+    associated: &AssociatedData,
+    mut measure: Measure,
     fields: TrailerFields,
     data: &mut D,
 ) -> Result<Result<Kept, StoreError>, D::Error> {
+    let (payload, mut sealing) = (associated.payload, Sealing::new(associated));
     let mut length = 0;
     while let Some(fragment) = data.next().await? {
         length += fragment.len();
-        if length > INLINE_LEN_MAX {
-            return receive_long(shared, payload, (intake, fields), fragment, data).await;
+        if length > INLINE_LEN_MAX && !data.is_whole() {
+            return receive_long(shared, payload, (measure, sealing, fields), fragment, data).await;
         }
-        intake.push(&fragment);
+        measure.push(&fragment);
+        sealing.push(fragment);
     }
-    let mut taken = intake.finish(fields);
-    let bytes = Bytes::from(std::mem::take(&mut taken.rest));
-    if bytes.len() <= INLINE_LEN_MAX {
-        return Ok(Ok(Kept {
-            taken,
-            body: Body::Inline(bytes),
-        }));
-    }
-    let stored = async {
-        let mut writer = shared.spool.begin(payload, None).await?;
-        writer.append(bytes).await?;
-        writer.finish().await
+    let (scan, original) = measure.finish();
+    let (sealed, rest) = sealing.finish(original, fields);
+    let body = if sealed.length <= INLINE_LEN_MAX as u64 {
+        Body::Inline(rest.concat().into())
+    } else {
+        let stored = async {
+            let mut writer = shared.spool.begin(payload, None).await?;
+            append(&mut *writer, rest).await?;
+            writer.finish().await
+        };
+        match stored.await {
+            Ok(locator) => Body::Stored(locator),
+            Err(error) => return Ok(Err(error)),
+        }
     };
-    Ok(stored.await.map(|locator| Kept {
-        taken,
-        body: Body::Stored(locator),
-    }))
+    let header = scan.finish();
+    Ok(Ok(Kept { header, sealed, body }))
+}
+
+async fn append(writer: &mut dyn PayloadWriter, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+    for piece in pieces {
+        writer.append(piece).await?;
+    }
+    Ok(())
 }
 
 /// What a worker is given.
 enum Feed {
     Fragment(Bytes),
+    /// The data set ends with it.
+    Last(Bytes),
+    /// The data set has ended.
     End,
 }
 
+/// A long data set is scanned and its SHA-256 taken here, while a worker seals and writes it: half of the work each.
 async fn receive_long<D: Data>(
     shared: &Arc<Shared>,
     payload: PayloadId,
-    (intake, fields): (Intake, TrailerFields),
+    (mut measure, sealing, fields): (Measure, Sealing, TrailerFields),
     first: Bytes,
     data: &mut D,
 ) -> Result<Result<Kept, StoreError>, D::Error> {
@@ -354,49 +364,60 @@ async fn receive_long<D: Data>(
     };
     let (feed, fed) = mpsc::channel(FRAGMENTS_MAX);
     let handle = tokio::runtime::Handle::current();
-    let worker = tokio::task::spawn_blocking(move || work(intake, fields, fed, writer, &handle));
-    let mut next = Some(first);
+    let worker = tokio::task::spawn_blocking(move || work(sealing, fed, writer, &handle));
+    let (mut next, mut is_told) = (Some(first), false);
     while let Some(fragment) = next {
+        is_told = data.is_whole();
+        let told = if is_told { Feed::Last } else { Feed::Fragment };
         // A worker that has ended has failed; its error is found below, and the rest is passed over by the answer.
-        if feed.send(Feed::Fragment(fragment)).await.is_err() {
+        if feed.send(told(fragment.clone())).await.is_err() {
             break;
         }
+        measure.push(&fragment);
         // An error here drops `feed`: the worker ends without a whole instance, and its space is free again.
         next = data.next().await?;
     }
-    let _ended = feed.send(Feed::End).await;
-    drop(feed);
-    Ok(worker.await.unwrap_or(Err(StoreError::Closed)))
+    if !is_told {
+        let _ended = feed.send(Feed::End).await;
+    }
+    let (sealing, mut writer) = match worker.await.unwrap_or(Err(StoreError::Closed)) {
+        Ok(written) => written,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (scan, original) = measure.finish();
+    let (sealed, rest) = sealing.finish(original, fields);
+    let stored = async {
+        append(&mut *writer, rest).await?;
+        writer.finish().await
+    };
+    let kept = |locator| Kept {
+        header: scan.finish(),
+        sealed,
+        body: Body::Stored(locator),
+    };
+    Ok(stored.await.map(kept))
 }
 
-/// The worker of a long data set: scan, digest, envelope and writing, on a thread that may block.
+/// The worker of a long data set: envelope and writing, on a thread that may block. What is left to do, it gives back.
 fn work(
-    mut intake: Intake,
-    fields: TrailerFields,
+    mut sealing: Sealing,
     mut fed: mpsc::Receiver<Feed>,
     mut writer: Box<dyn PayloadWriter>,
     handle: &tokio::runtime::Handle,
-) -> Result<Kept, StoreError> {
+) -> Result<(Sealing, Box<dyn PayloadWriter>), StoreError> {
     loop {
-        match fed.blocking_recv() {
-            Some(Feed::Fragment(fragment)) => {
-                intake.push(&fragment);
-                if intake.sealed_len() >= WRITE_LEN {
-                    handle.block_on(writer.append(intake.drain()))?;
-                }
-            }
-            Some(Feed::End) => break,
+        let (fragment, is_last) = match fed.blocking_recv() {
+            Some(Feed::Fragment(fragment)) => (fragment, false),
+            Some(Feed::Last(fragment)) => (fragment, true),
+            Some(Feed::End) => return Ok((sealing, writer)),
             None => return Err(StoreError::Closed),
+        };
+        sealing.push(fragment);
+        handle.block_on(append(&mut *writer, sealing.drain()))?;
+        if is_last {
+            return Ok((sealing, writer));
         }
     }
-    let mut taken = intake.finish(fields);
-    let rest = Bytes::from(std::mem::take(&mut taken.rest));
-    handle.block_on(writer.append(rest))?;
-    let locator = handle.block_on(writer.finish())?;
-    Ok(Kept {
-        taken,
-        body: Body::Stored(locator),
-    })
 }
 
 #[cfg(test)]

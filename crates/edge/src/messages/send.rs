@@ -38,7 +38,7 @@ impl Shared {
             destination,
             kind,
         };
-        let (envelope, sealed) = seal(&associated, &bytes);
+        let (envelope, sealed) = seal(&associated, bytes.into());
         let routing = Routing {
             delivery,
             payload,
