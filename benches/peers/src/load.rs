@@ -12,6 +12,8 @@ use packhorse_testkit::peers::{Peer, find};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::scu;
+
 /// Nagle's algorithm at DCMTK's end of a connection. Off is `TCP_NODELAY=1` in its environment; on is its default, and
 /// costs 44 ms for each message that waits for a delayed acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +79,25 @@ impl Load {
         command.args(["-aet", "PACS_A", "-aec", called, "127.0.0.1", &port.to_string()]);
         command.args(&self.files);
         nagle.set(&mut command);
+        self.run(command, &format!("storescu to {called}"))
+    }
+
+    /// Sends all of it over one association of our own SCU.
+    pub(crate) fn send_with_ours(&self, port: u16, called: &str) -> anyhow::Result<Sent> {
+        self.run(
+            scu::command(port, called, &self.files)?,
+            &format!("our SCU to {called}"),
+        )
+    }
+
+    fn run(&self, mut command: Command, what: &str) -> anyhow::Result<Sent> {
         let begun = mark(self.folder.path())?;
         let clock = Instant::now();
         let done = command.output()?;
         let took = clock.elapsed();
-        // storescu ends with another status than 0 at the first answer that is not Success.
+        // Both senders end with another status than 0 at the first answer that is not Success.
         let said = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.success(), "storescu to {called}: {} {said}", done.status);
+        ensure!(done.status.success(), "{what}: {} {said}", done.status);
         Ok(Sent { begun, took })
     }
 }

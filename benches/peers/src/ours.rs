@@ -169,16 +169,22 @@ impl Alone {
         if self.spool == Spool::New {
             empty(&spool)?;
         }
-        for file in ["spool/index.sqlite", "ledger.sqlite"] {
-            for end in ["", "-wal", "-shm"] {
-                let path = dir.join(format!("{file}{end}"));
-                if path.exists() {
-                    std::fs::remove_file(path)?;
-                }
-            }
-        }
-        Ok(())
+        ["spool/index.sqlite", "ledger.sqlite"]
+            .iter()
+            .try_for_each(|file| wipe(&dir.join(file)))
     }
+}
+
+/// Removes a SQLite database, if it is there.
+pub(crate) fn wipe(database: &Path) -> anyhow::Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(end);
+        if Path::new(&path).exists() {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Receiver for Alone {
@@ -300,7 +306,10 @@ fn command(program: &Path, arguments: &[&str], dir: &Path) -> anyhow::Result<Vec
     Ok(done.stdout)
 }
 
-const A_TOML: &str = r#"[[listener]]
+const A_TOML: &str = r#"[limits]
+associations_per_peer = 100
+
+[[listener]]
 name = "lan"
 address = "127.0.0.1:0"
 

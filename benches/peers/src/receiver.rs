@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use packhorse_testkit::peers::{Peer, find};
 use packhorse_testkit::process::poll;
 
+use crate::bare::Durable;
 use crate::load::Nagle;
 use crate::ours::{Alone, Linked, Sites};
 use crate::peers::{DicomRs, Orthanc, Storescp};
@@ -59,6 +60,7 @@ impl Receivers {
             all.push(Box::new(alone));
         }
         all.push(Box::new(Linked::new(sites)));
+        all.push(Box::new(Durable::new(folder)));
         all.push(Box::new(Storescp::new(storescp.clone(), folder, &[])));
         all.push(Box::new(Storescp::new(storescp, folder, &["+B"])));
         match find(Peer::Orthanc) {
@@ -73,6 +75,13 @@ impl Receivers {
         }
         let peaks = BTreeMap::new();
         Ok(Self { all, skipped, peaks })
+    }
+
+    /// Keeps those whose name has one of `names` in it; all when there are none.
+    pub(crate) fn keep(&mut self, names: &[String]) {
+        let is_asked = |receiver: &dyn Receiver| names.iter().any(|name| receiver.name().contains(name.as_str()));
+        self.all
+            .retain(|receiver| names.is_empty() || is_asked(receiver.as_ref()));
     }
 
     /// Keeps the highest peak of each process.

@@ -119,9 +119,9 @@ fn rates(title: &str, course: &Course, turns: &[Turn], names: &[&str]) -> String
     table.finish(&format!("C-STORE: {title}"))
 }
 
-/// How many times as fast an edge is as each of the others in the same round.
+/// How many times as fast a receiver of ours is as each of the others in the same round.
 fn ratios(title: &str, turns: &[Turn], names: &[&str]) -> String {
-    let (edges, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with("edge"));
+    let (edges, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| is_ours(name));
     let mut columns = vec!["receiver"];
     columns.extend(&others);
     let mut table = Table::new(&columns);
@@ -138,6 +138,10 @@ fn ratios(title: &str, turns: &[Turn], names: &[&str]) -> String {
         table.row(&cells);
     }
     table.finish(&format!("Times as fast: {title}"))
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("edge") || name.starts_with("bare")
 }
 
 /// From the first C-STORE to the last arrival at a `storescp +B`, through two edges and a relay or straight.
