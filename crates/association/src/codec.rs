@@ -9,6 +9,8 @@ mod read;
 mod ul;
 mod write;
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use packhorse_dicom::negotiation::{
@@ -16,6 +18,8 @@ use packhorse_dicom::negotiation::{
     Rejection, RoleSelection, UserIdentity,
 };
 use packhorse_dicom::uid::TransferSyntaxUid;
+
+use crate::pdv::Hidden;
 
 pub use read::decode;
 #[cfg(feature = "dicom-ul")]
@@ -32,8 +36,10 @@ pub const ASSOCIATE_LEN_MAX: u32 = 256 * 1024;
 pub const CONTEXTS_MAX: usize = 128;
 /// Transfer syntaxes read of one context; the standard has 63. Further ones are skipped.
 pub const TRANSFER_SYNTAXES_MAX: usize = 256;
-/// Items of one kind read of the user information: one for each class of a full proposal, twice over. Further ones are
-/// skipped.
+/// Transfer syntaxes read of a whole proposal: 64 for each context. Further ones are skipped.
+pub const ALL_TRANSFER_SYNTAXES_MAX: usize = 64 * CONTEXTS_MAX;
+/// Items of one kind read of the user information, of common extended negotiation with the classes in them: one for each
+/// class of a full proposal, twice over. Further ones are skipped.
 pub const USER_ITEMS_MAX: usize = 256;
 /// Characters kept of an implementation version name; the standard has 16 (PS3.7 §D.3.3.2.4).
 pub const VERSION_NAME_LEN_MAX: usize = 64;
@@ -41,8 +47,8 @@ pub const VERSION_NAME_LEN_MAX: usize = 64;
 /// information item with all it holds has at most 65,535.
 pub const USER_IDENTITY_LEN_MAX: usize = 48 * 1024;
 
-/// One PDU. `match` on it has no `_`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One PDU. `match` on it has no `_`. `Debug` shows no data.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Pdu {
     /// A-ASSOCIATE-RQ.
     AssociateRq(Box<AssociateRq>),
@@ -58,6 +64,20 @@ pub enum Pdu {
     ReleaseRp,
     /// A-ABORT.
     Abort(Abort),
+}
+
+impl fmt::Debug for Pdu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AssociateRq(rq) => fmt::Debug::fmt(rq, f),
+            Self::AssociateAc(ac) => fmt::Debug::fmt(ac, f),
+            Self::AssociateRj(rejection) => f.debug_tuple("AssociateRj").field(rejection).finish(),
+            Self::PDataTf(body) => f.debug_tuple("PDataTf").field(&Hidden(body.len())).finish(),
+            Self::ReleaseRq => f.write_str("ReleaseRq"),
+            Self::ReleaseRp => f.write_str("ReleaseRp"),
+            Self::Abort(abort) => fmt::Debug::fmt(abort, f),
+        }
+    }
 }
 
 /// Source and reason of an A-ABORT (PS3.8 Table 9-26), kept as they came.
@@ -83,8 +103,8 @@ impl Abort {
 }
 
 /// `service provider: unexpected PDU (2/2)`.
-impl std::fmt::Display for Abort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Abort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match (self.source, self.reason) {
             (0, _) => "service user",
             (2, 0) => "service provider: no reason given",
@@ -147,7 +167,8 @@ pub struct AnsweredContext {
 }
 
 /// The user information item (PS3.7 Annex D). Unknown sub-items are skipped, and what is cut short in one costs only it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// `Debug` shows of the user identity its kind, and of the response its length.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct UserInformation {
     /// Longest P-DATA-TF variable field its sender takes, in bytes; 0: no limit. `None`: not given.
     pub max_pdu_length: Option<u32>,
@@ -167,6 +188,26 @@ pub struct UserInformation {
     pub user_identity: Option<UserIdentity>,
     /// The server response to a user identity that asked for one (59H). Only in an answer.
     pub user_identity_response: Option<Bytes>,
+}
+
+impl fmt::Debug for UserInformation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let response = self
+            .user_identity_response
+            .as_ref()
+            .map(|response| Hidden(response.len()));
+        f.debug_struct("UserInformation")
+            .field("max_pdu_length", &self.max_pdu_length)
+            .field("implementation_class_uid", &self.implementation_class_uid)
+            .field("implementation_version_name", &self.implementation_version_name)
+            .field("async_operations", &self.async_operations)
+            .field("roles", &self.roles)
+            .field("extended", &self.extended)
+            .field("common_extended", &self.common_extended)
+            .field("user_identity", &self.user_identity)
+            .field("user_identity_response", &response)
+            .finish()
+    }
 }
 
 impl UserInformation {

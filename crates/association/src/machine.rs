@@ -17,12 +17,14 @@ mod state;
 mod table;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use packhorse_dicom::negotiation::Rejection;
 
 use crate::codec::{Abort, AssociateAc, AssociateRq, Pdu, Violation};
+use crate::pdv::Hidden;
 
 pub use state::State;
 pub use table::{Action, Trigger, action};
@@ -36,8 +38,8 @@ pub enum Side {
     Acceptor,
 }
 
-/// What has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What has happened. `Debug` shows no data.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// Acceptor: an A-ASSOCIATE-RQ came; [`Machine::answer`] is due.
     Requested(Box<AssociateRq>),
@@ -62,6 +64,24 @@ pub enum Event {
     Lost,
     /// ARTIM expired while an A-ASSOCIATE-RQ or an answer was awaited.
     TimedOut,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested(rq) => f.debug_tuple("Requested").field(rq).finish(),
+            Self::Accepted(ac) => f.debug_tuple("Accepted").field(ac).finish(),
+            Self::Rejected(rejection) => f.debug_tuple("Rejected").field(rejection).finish(),
+            Self::Data(body) => f.debug_tuple("Data").field(&Hidden(body.len())).finish(),
+            Self::ReleaseRequested => f.write_str("ReleaseRequested"),
+            Self::ReleaseConfirmed => f.write_str("ReleaseConfirmed"),
+            Self::Released => f.write_str("Released"),
+            Self::Aborted(abort) => f.debug_tuple("Aborted").field(abort).finish(),
+            Self::Violated(violation) => f.debug_tuple("Violated").field(violation).finish(),
+            Self::Lost => f.write_str("Lost"),
+            Self::TimedOut => f.write_str("TimedOut"),
+        }
+    }
 }
 
 /// One association's protocol machine.

@@ -1,6 +1,8 @@
 //! P-DATA-TF: presentation data values (PS3.8 §9.3.5, Annex E), without copies.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+use std::fmt;
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use packhorse_dicom::negotiation::PresentationContextId;
 
@@ -17,8 +19,17 @@ pub const PEER_MAX_UNSAID: u32 = 16 * 1024;
 /// The longest P-DATA-TF we send, whatever the peer would take (0 means no limit).
 pub const SEND_MAX: u32 = 256 * 1024;
 
-/// One presentation data value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Shows how many bytes there are, and none of them: they are a patient's, or a secret.
+pub(crate) struct Hidden(pub(crate) usize);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+/// One presentation data value. `Debug` shows no data.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pdv {
     /// The context it belongs to.
     pub context: PresentationContextId,
@@ -30,9 +41,26 @@ pub struct Pdv {
     pub data: Bytes,
 }
 
-/// The PDVs of one P-DATA-TF variable field, in order.
-#[derive(Clone, Debug)]
+impl fmt::Debug for Pdv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pdv")
+            .field("context", &self.context)
+            .field("is_command", &self.is_command)
+            .field("is_last", &self.is_last)
+            .field("data", &Hidden(self.data.len()))
+            .finish()
+    }
+}
+
+/// The PDVs of one P-DATA-TF variable field, in order. `Debug` shows no data.
+#[derive(Clone)]
 pub struct Pdvs(Bytes);
+
+impl fmt::Debug for Pdvs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pdvs").field(&Hidden(self.0.len())).finish()
+    }
+}
 
 impl Pdvs {
     /// Over the variable field of a P-DATA-TF.

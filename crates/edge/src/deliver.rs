@@ -158,11 +158,17 @@ impl Deliverer {
         }
         match stored {
             Ok(response) => {
-                self.answered();
-                Verdict::of_status(response.status, response.error_comment.as_deref())
+                self.losses.answered();
+                let verdict = Verdict::of_status(response.status, response.error_comment.as_deref());
+                // An answer that it takes nothing now is no sign of health.
+                if !matches!(verdict, Verdict::Destination(_)) {
+                    self.good();
+                }
+                verdict
             }
             Err(error @ StoreError::ContextRefused { .. }) => {
-                self.answered();
+                self.losses.answered();
+                self.good();
                 Verdict::Failed(error.to_string())
             }
             Err(StoreError::NoAssociation { error, .. }) => {
@@ -196,11 +202,6 @@ impl Deliverer {
             }
             Blame::Instance(_) => Verdict::Again(format!("the association was lost: {said}")),
         }
-    }
-
-    fn answered(&mut self) {
-        self.losses.answered();
-        self.good();
     }
 
     async fn settle(&mut self, parcel: &Parcel, verdict: Verdict) {

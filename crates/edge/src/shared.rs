@@ -176,11 +176,11 @@ impl Shared {
     pub(crate) fn count_in(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let mut associations = lock(&self.associations);
         let all: usize = associations.values().sum();
-        let here = associations.entry(peer).or_default();
-        if all >= self.config.associations || *here >= self.config.associations_per_peer {
+        let here = associations.get(&peer).copied().unwrap_or(0);
+        if all >= self.config.associations || here >= self.config.associations_per_peer {
             return None;
         }
-        *here += 1;
+        associations.insert(peer, here + 1);
         Some(Place {
             shared: Arc::clone(self),
             peer,

@@ -9,8 +9,8 @@ use packhorse_dicom::negotiation::{
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 
 use super::{
-    Abort, AnsweredContext, AssociateAc, AssociateRq, CONTEXTS_MAX, Pdu, TRANSFER_SYNTAXES_MAX, USER_IDENTITY_LEN_MAX,
-    USER_ITEMS_MAX, UserInformation, VERSION_NAME_LEN_MAX, Violation,
+    ALL_TRANSFER_SYNTAXES_MAX, Abort, AnsweredContext, AssociateAc, AssociateRq, CONTEXTS_MAX, Pdu,
+    TRANSFER_SYNTAXES_MAX, USER_IDENTITY_LEN_MAX, USER_ITEMS_MAX, UserInformation, VERSION_NAME_LEN_MAX, Violation,
 };
 
 /// Reads the PDU of type `pdu_type` whose bytes behind the 6-byte header are `body`.
@@ -79,11 +79,14 @@ fn associate_rq(mut body: Bytes) -> Result<AssociateRq, Violation> {
         unusable: Vec::new(),
         user: UserInformation::default(),
     };
+    let mut syntaxes = 0_usize;
     while let Some((kind, item)) = next_item(&mut body)? {
         match kind {
             0x10 => rq.application_context = text(&item),
             0x20 => {
-                let (id, context) = proposed_context(item)?;
+                let (id, context) = proposed_context(item, ALL_TRANSFER_SYNTAXES_MAX.saturating_sub(syntaxes))?;
+                syntaxes =
+                    syntaxes.saturating_add(context.as_ref().map_or(0, |context| context.transfer_syntaxes.len()));
                 // So there are 128 at most: there are no more odd ids.
                 if rq.unusable.contains(&id) || rq.contexts.iter().any(|other| other.id == id) {
                     return Err(Violation::Invalid("two presentation contexts have one id"));
@@ -162,15 +165,18 @@ fn text(bytes: &[u8]) -> Box<str> {
     shown.trim_matches(['\0', ' ']).into()
 }
 
-/// The context's id, and the context unless its abstract syntax is none.
-fn proposed_context(mut item: Bytes) -> Result<(PresentationContextId, Option<ProposedContext>), Violation> {
+/// The context's id, and the context unless its abstract syntax is none; with `most` syntaxes.
+fn proposed_context(
+    mut item: Bytes,
+    most: usize,
+) -> Result<(PresentationContextId, Option<ProposedContext>), Violation> {
     let id = context_id(&mut item)?;
     let mut abstract_syntax = None;
     let mut transfer_syntaxes = Vec::new();
     while let Some((kind, value)) = next_item(&mut item)? {
         match kind {
             0x30 => abstract_syntax = AbstractSyntaxUid::try_from(&*value).ok(),
-            0x40 if transfer_syntaxes.len() < TRANSFER_SYNTAXES_MAX => {
+            0x40 if transfer_syntaxes.len() < TRANSFER_SYNTAXES_MAX.min(most) => {
                 transfer_syntaxes.extend(TransferSyntaxUid::try_from(&*value));
             }
             _ => {}
@@ -234,7 +240,16 @@ pub(super) fn user_item(user: &mut UserInformation, kind: u8, mut value: Bytes) 
             user.implementation_version_name = Some(text(name));
         }
         0x56 if user.extended.len() < USER_ITEMS_MAX => user.extended.extend(extended(value)),
-        0x57 if user.common_extended.len() < USER_ITEMS_MAX => user.common_extended.extend(common_extended(value)),
+        0x57 => {
+            let items = user
+                .common_extended
+                .iter()
+                .map(|said| said.related_general.len().saturating_add(1));
+            let left = USER_ITEMS_MAX.saturating_sub(items.sum());
+            if left > 0 {
+                user.common_extended.extend(common_extended(value, left));
+            }
+        }
         0x58 => user.user_identity = user_identity(value),
         0x59 => user.user_identity_response = counted(&mut value),
         _ => {}
@@ -274,15 +289,15 @@ fn extended(mut value: Bytes) -> Option<ExtendedNegotiation> {
     })
 }
 
-/// The related general classes may be absent: older writers knew none.
-fn common_extended(mut value: Bytes) -> Option<CommonExtended> {
+/// The related general classes, of which `most` are read, may be absent: older writers knew none.
+fn common_extended(mut value: Bytes, most: usize) -> Option<CommonExtended> {
     let class = counted(&mut value)?;
     let abstract_syntax = AbstractSyntaxUid::try_from(&*class).ok()?;
     let service_class = text(&counted(&mut value)?);
     let mut related = counted(&mut value).unwrap_or_default();
     let mut related_general = Vec::new();
     while let Some(uid) = counted(&mut related) {
-        if related_general.len() < USER_ITEMS_MAX {
+        if related_general.len() < most {
             related_general.extend(AbstractSyntaxUid::try_from(&*uid));
         }
     }

@@ -1,17 +1,19 @@
 //! Messages from PDVs (PS3.8 Annex E).
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 use packhorse_dicom::negotiation::PresentationContextId;
 
 use super::{Command, decode};
 use crate::codec::Violation;
-use crate::pdv::Pdv;
+use crate::pdv::{Hidden, Pdv};
 
 /// Longest command set that is taken. Real ones have about 200 bytes.
 pub const COMMAND_LEN_MAX: usize = 64 * 1024;
 
-/// What PDVs make, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What PDVs make, in order. `Debug` shows no bytes.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Piece {
     /// A command has come whole.
     Command {
@@ -31,13 +33,40 @@ pub enum Piece {
     },
 }
 
-/// Puts commands together from PDVs, and keeps command and data apart.
-#[derive(Debug, Default)]
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command { context, command, .. } => f
+                .debug_struct("Command")
+                .field("context", context)
+                .field("command", command)
+                .finish_non_exhaustive(),
+            Self::Data { bytes, is_last } => f
+                .debug_struct("Data")
+                .field("bytes", &Hidden(bytes.len()))
+                .field("is_last", is_last)
+                .finish(),
+        }
+    }
+}
+
+/// Puts commands together from PDVs, and keeps command and data apart. `Debug` shows no bytes.
+#[derive(Default)]
 pub struct Assembler {
     command: BytesMut,
     /// The context of a command that is being read, or whose data set is.
     context: Option<PresentationContextId>,
     awaits_data: bool,
+}
+
+impl fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assembler")
+            .field("command", &Hidden(self.command.len()))
+            .field("context", &self.context)
+            .field("awaits_data", &self.awaits_data)
+            .finish()
+    }
 }
 
 impl Assembler {

@@ -1,6 +1,7 @@
 //! The acceptor: storage SCP and Verification SCP.
 
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use packhorse_dicom::negotiation::{
@@ -31,8 +32,8 @@ pub struct AcceptorConfig {
     pub idle: Duration,
     /// How long the next fragment of a message may take. Default 60 s.
     pub dimse: Duration,
-    /// Bytes a second that a data set has to bring on average, once it has lasted [`dimse`](Self::dimse): a peer that
-    /// drips holds a place no longer. Default 1024; 0: as slow as it likes.
+    /// Bytes a second that a data set has to bring on average, once it was waited for as long as [`dimse`](Self::dimse): a
+    /// peer that drips holds a place no longer. Time between two calls of [`StoreRequest::data`] is not the peer's. Default 1024; 0: as slow as it likes.
     pub slowest: u32,
     /// How long one write may take. Default 30 s.
     pub send: Duration,
@@ -86,14 +87,18 @@ async fn accept_over(
         Event::Requested(rq) => rq,
         other => return Err(core.ended(other, awaited).await),
     };
-    let proposal = match negotiate::proposal(&rq, peer, listener) {
-        Ok(proposal) => proposal,
-        Err(rejection) => return Err(refuse(core, rejection, config).await),
+    let decided = negotiate::proposal(&rq, peer, listener).and_then(|proposal| match decide.decide(&proposal) {
+        Answer::Reject(rejection) => Err(rejection),
+        answer => Ok((proposal, answer)),
+    });
+    let (proposal, answer) = match decided {
+        Ok(decided) => decided,
+        Err(rejection) => {
+            // A request may be megabytes, read; who was rejected may stay for a while.
+            drop(rq);
+            return Err(refuse(core, rejection, config).await);
+        }
     };
-    let answer = decide.decide(&proposal);
-    if let Answer::Reject(rejection) = answer {
-        return Err(refuse(core, rejection, config).await);
-    }
     let user = decide.user_information(&proposal, UserInformation::ours(max_pdu_length));
     let pdu = negotiate::answer_pdu(&rq, &answer, user);
     let answers = answers_of(&pdu, &proposal.contexts);
@@ -253,7 +258,7 @@ impl AcceptedAssociation {
             abstract_syntax,
             transfer_syntax,
             is_whole: false,
-            begun: now(),
+            waited: Duration::ZERO,
             received: 0,
         })
     }
@@ -300,7 +305,6 @@ impl EchoRequest<'_> {
 }
 
 /// A C-STORE that awaits its answer. Its data set comes by [`data`](Self::data), fragment by fragment.
-#[derive(Debug)]
 pub struct StoreRequest<'a> {
     association: &'a mut AcceptedAssociation,
     context: PresentationContextId,
@@ -309,8 +313,21 @@ pub struct StoreRequest<'a> {
     abstract_syntax: AbstractSyntaxUid,
     transfer_syntax: TransferSyntaxUid,
     is_whole: bool,
-    begun: Instant,
+    /// For how long its fragments were waited for.
+    waited: Duration,
     received: u64,
+}
+
+/// No bytes: the command set has UIDs.
+impl fmt::Debug for StoreRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreRequest")
+            .field("context", &self.context)
+            .field("command", &self.command)
+            .field("is_whole", &self.is_whole)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoreRequest<'_> {
@@ -349,7 +366,10 @@ impl StoreRequest<'_> {
                 what: "the next fragment",
                 wait: association.config.dimse,
             };
-            match association.core.piece(awaited).await? {
+            let asked = now();
+            let piece = association.core.piece(awaited).await?;
+            self.waited = self.waited.saturating_add(now().saturating_duration_since(asked));
+            match piece {
                 Some(Piece::Data { bytes, is_last }) => {
                     self.is_whole = is_last;
                     self.received = self
@@ -381,11 +401,12 @@ impl StoreRequest<'_> {
 
     /// The error that a data set which is not whole and comes too slowly is.
     fn dripping(&self) -> Option<AssociationError> {
-        let (config, lasted) = (&self.association.config, now().saturating_duration_since(self.begun));
-        let due = u64::from(config.slowest).saturating_mul(lasted.as_secs());
-        (!self.is_whole && lasted >= config.dimse && self.received < due).then_some(AssociationError::Dripping {
+        let config = &self.association.config;
+        let due = u64::from(config.slowest).saturating_mul(self.waited.as_secs());
+        let drips = !self.is_whole && self.waited >= config.dimse && self.received < due;
+        drips.then_some(AssociationError::Dripping {
             received: self.received,
-            lasted,
+            waited: self.waited,
         })
     }
 

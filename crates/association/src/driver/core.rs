@@ -1,5 +1,6 @@
 //! What both roles share: the socket, the machine, and the pump between them.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::error::AssociationError;
 use crate::codec::{self, Abort, Violation};
 use crate::dimse::{Assembler, Piece};
 use crate::machine::{Event, Machine, State};
-use crate::pdv::Pdvs;
+use crate::pdv::{Hidden, Pdvs};
 
 /// Bytes asked of the socket at a time.
 const READ_LEN: usize = 256 * 1024;
@@ -45,7 +46,6 @@ impl Awaited {
 }
 
 /// One association's connection.
-#[derive(Debug)]
 pub(super) struct Core {
     stream: Stream,
     pub(super) machine: Machine,
@@ -59,6 +59,18 @@ pub(super) struct Core {
     max_pdu_length: u32,
     /// How long one write may take.
     send: Duration,
+}
+
+/// What is read and written is a patient's, or a secret.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("stream", &self.stream)
+            .field("state", &self.machine.state())
+            .field("read", &Hidden(self.read.len()))
+            .field("out", &Hidden(self.out.len()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Core {
@@ -188,6 +200,25 @@ impl Core {
                     }
                 }
                 Err(violation) => self.machine.handle_violation(now(), violation),
+            }
+        }
+    }
+
+    /// Whether the association may go on being used: the peer has said nothing, as far as can be known without waiting. A
+    /// release that it asked for is agreed to.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        let awaited = Awaited {
+            what: "nothing",
+            wait: Duration::ZERO,
+        };
+        match timeout(Duration::ZERO, self.event_by(awaited, None)).await {
+            Err(_elapsed) => true,
+            Ok(event) => {
+                if matches!(event, Ok(Event::ReleaseRequested)) {
+                    self.machine.answer_release(now());
+                    drop(self.flush().await);
+                }
+                false
             }
         }
     }

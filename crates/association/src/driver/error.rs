@@ -44,12 +44,12 @@ pub enum AssociationError {
         waited: Duration,
     },
     /// A data set came so slowly that it was not waited for; we aborted.
-    #[error("the data set came too slowly, {received} bytes in {lasted:?}")]
+    #[error("the data set came too slowly, {received} bytes in {waited:?}")]
     Dripping {
         /// Bytes of it.
         received: u64,
-        /// Since its command.
-        lasted: Duration,
+        /// For how long they were waited for.
+        waited: Duration,
     },
     /// The connection could not be opened.
     #[error("cannot connect to {address}")]

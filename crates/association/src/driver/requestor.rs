@@ -267,6 +267,12 @@ impl RequestedAssociation {
             .map(|context| context.proposed.id)
     }
 
+    /// Whether the acceptor has neither closed nor said anything, as far as can be known without waiting: an association
+    /// that was kept is looked at before it is used again.
+    pub async fn is_quiet(&mut self) -> bool {
+        self.core.is_quiet().await
+    }
+
     /// C-ECHO, on the context that was accepted for Verification.
     ///
     /// # Errors

@@ -148,7 +148,8 @@ impl StorageScu {
 
     /// C-STORE of one instance. `ahead` is what later instances will need: if an association must be opened for this one,
     /// it proposes that too, as far as 128 contexts go; what does not fit gets an association of its own in its turn. `data`
-    /// makes the data set's bytes, and is asked again if an association that was kept turns out to have been closed.
+    /// makes the data set's bytes, and is asked again if the acceptor had done with an association that was kept: it asks for
+    /// release instead of answering, or was idle for 100 ms and is gone.
     ///
     /// # Errors
     /// [`StoreError`]. Every other instance may be tried all the same.
@@ -162,34 +163,35 @@ impl StorageScu {
         command: &CStoreRq,
         mut data: impl FnMut() -> S,
     ) -> Result<CStoreRsp, StoreError> {
-        let was_idle = self.warm.as_ref().is_some_and(|warm| warm.used.elapsed() >= IDLE_FOR);
         match self.try_store(context, ahead, command, data()).await {
-            // Closed by the acceptor while nobody used it: nothing to do with this instance.
-            Err(StoreError::Interrupted(error)) if was_idle && is_closed(&error) => {
-                self.try_store(context, ahead, command, data()).await
+            Err((StoreError::Interrupted(error), kept)) if is_used_up(&error, kept) => {
+                let tried = self.try_store(context, ahead, command, data()).await;
+                tried.map_err(|(error, _)| error)
             }
-            tried => tried,
+            tried => tried.map_err(|(error, _)| error),
         }
     }
 
+    /// One attempt; with an error, for how long the association had been idle if it was one that was kept.
     async fn try_store<S: DataSource>(
         &mut self,
         context: &InstanceContext,
         ahead: &[InstanceContext],
         command: &CStoreRq,
         data: S,
-    ) -> Result<CStoreRsp, StoreError> {
-        let mut association = self.association(context, ahead).await?;
+    ) -> Result<CStoreRsp, (StoreError, Option<Duration>)> {
+        let opened = self.association(context, ahead).await;
+        let (mut association, kept) = opened.map_err(|error| (error, None))?;
         let accepted = match accepted(&association, context) {
             Ok(accepted) => accepted,
             Err(result) => {
                 self.keep(association);
                 let context = context.clone();
-                return Err(StoreError::ContextRefused { context, result });
+                return Err((StoreError::ContextRefused { context, result }, None));
             }
         };
         let response = association.store(accepted, command, data).await;
-        let response = response.map_err(StoreError::Interrupted)?;
+        let response = response.map_err(|error| (StoreError::Interrupted(error), kept))?;
         self.keep(association);
         Ok(response)
     }
@@ -199,17 +201,19 @@ impl StorageScu {
         self.warm = Some(Warm { association, used });
     }
 
-    /// The association that is kept if it proposed `context`, else a new one. Taken out, so that one which is left in the
-    /// middle of a message is dropped.
+    /// The association that is kept if it proposed `context` and the acceptor has not ended it meanwhile, with the time for
+    /// which it was idle; else a new one. Taken out, so that one which is left in the middle of a message is dropped.
     async fn association(
         &mut self,
         context: &InstanceContext,
         ahead: &[InstanceContext],
-    ) -> Result<RequestedAssociation, StoreError> {
-        match self.warm.take() {
-            Some(warm) if proposed(&warm.association, context).is_some() => return Ok(warm.association),
-            Some(warm) => self.let_go(warm.association).await,
-            None => {}
+    ) -> Result<(RequestedAssociation, Option<Duration>), StoreError> {
+        if let Some(Warm { mut association, used }) = self.warm.take() {
+            if proposed(&association, context).is_none() {
+                self.let_go(association).await;
+            } else if association.is_quiet().await {
+                return Ok((association, Some(used.elapsed())));
+            }
         }
         let contexts = contexts(std::iter::once(context).chain(ahead));
         let asked = self.request(contexts).await;
@@ -220,7 +224,7 @@ impl StorageScu {
         self.opened += 1;
         let mut answers = association.contexts().iter().map(|context| &context.answer);
         if answers.any(|answer| matches!(answer, ContextAnswer::Accepted(_))) {
-            return Ok(association);
+            return Ok((association, None));
         }
         let result = association.contexts().iter().find_map(|context| match context.answer {
             ContextAnswer::Rejected(result) => Some(result),
@@ -259,9 +263,16 @@ impl StorageScu {
     }
 }
 
-/// Whether the acceptor closed the association, rather than that it or we failed at the instance.
-const fn is_closed(error: &AssociationError) -> bool {
-    !matches!(error, AssociationError::Source(_) | AssociationError::TimedOut { .. })
+/// Whether the acceptor had done with an association that was `kept` for so long, rather than that the instance ended it: it
+/// asks for release instead of answering, or an association that was idle is gone.
+fn is_used_up(error: &AssociationError, kept: Option<Duration>) -> bool {
+    match error {
+        AssociationError::ReleasedEarly => kept.is_some(),
+        AssociationError::Lost | AssociationError::Io(_) | AssociationError::Aborted(_) => {
+            kept.is_some_and(|idle| idle >= IDLE_FOR)
+        }
+        _ => false,
+    }
 }
 
 fn proposed<'a>(association: &'a RequestedAssociation, context: &InstanceContext) -> Option<&'a ContextAnswer> {

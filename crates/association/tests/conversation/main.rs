@@ -7,6 +7,7 @@ mod memory;
 mod peer;
 mod requestor;
 mod scu;
+mod secrets;
 mod silence;
 mod violations;
 mod window;

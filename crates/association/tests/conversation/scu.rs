@@ -34,10 +34,19 @@ struct Manner {
     refuses: &'static str,
     /// An instance that it answers with A900.
     dislikes: &'static str,
-    /// It closes each association when it has stored so many.
-    closes_after: Option<usize>,
+    /// It ends each association after one instance.
+    ends_after_each: Option<Ends>,
+    /// An instance that it stores, and dies before it has answered.
+    dies_on: &'static str,
     /// It answers the first instance of each association when so many associations have one.
     together: Option<Arc<Barrier>>,
+}
+
+/// How an SCP ends an association that the SCU would go on with.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Closes,
+    Aborts,
 }
 
 /// A storage SCP that remembers what it saw, until it is dropped.
@@ -114,16 +123,21 @@ async fn serve(stream: TcpStream, manner: Manner, all: Arc<Mutex<Vec<Seen>>>) {
             together.wait().await;
         }
         stored += 1;
-        let is_disliked = uid == manner.dislikes;
+        let (is_disliked, dies) = (uid == manner.dislikes, uid == manner.dies_on);
         all.lock().unwrap()[number].stored.push(uid);
+        if dies {
+            return;
+        }
         let (status, comment) = if is_disliked {
             (Status(0xA900), Some("no such patient"))
         } else {
             (Status::SUCCESS, None)
         };
         store.respond(status, comment).await.unwrap();
-        if manner.closes_after == Some(stored) {
-            return;
+        match manner.ends_after_each {
+            None => {}
+            Some(Ends::Closes) => return,
+            Some(Ends::Aborts) => return association.abort().await,
         }
     }
 }
@@ -242,38 +256,59 @@ async fn a_refused_instance_does_not_stop_the_others() {
     assert_eq!(scp.seen().len(), 1);
 }
 
-#[tokio::test]
-async fn an_association_that_was_closed_while_idle_costs_no_instance() {
-    let scp = Scp::start(Manner {
-        closes_after: Some(1),
-        ..Manner::default()
-    })
-    .await;
-    let mut scu = scp.scu();
-    store(&mut scu, &Made(1)).await.unwrap();
-    // Real time: sockets do not follow a paused clock. Idle is what is 100 ms old.
-    while scu.idle().unwrap() < Duration::from_millis(100) {
+/// Waits until the association that is kept has been idle for so long. Real time: sockets do not follow a paused clock.
+async fn idle_for(scu: &StorageScu, time: Duration) {
+    while scu.idle().unwrap() < time {
         tokio::task::yield_now().await;
     }
-    assert_eq!(store(&mut scu, &Made(1)).await.unwrap(), Status::SUCCESS);
-    assert_eq!(scp.seen().len(), 2);
 }
 
+/// A PACS that ends every association after one instance, by closing or by aborting, is sent each instance once.
 #[tokio::test]
-async fn an_association_that_is_lost_in_use_is_told() {
-    let scp = Scp::start(Manner {
-        closes_after: Some(1),
-        ..Manner::default()
-    })
-    .await;
-    let mut scu = scp.scu();
-    store(&mut scu, &Made(1)).await.unwrap();
-    let second = store(&mut scu, &Made(1)).await;
-    // Unless this machine took 100 ms for it, and the association counted as idle.
-    assert!(
-        matches!(second, Err(StoreError::Interrupted(_)) | Ok(Status::SUCCESS)),
-        "{second:?}"
-    );
+async fn an_association_that_the_acceptor_ended_costs_no_instance() {
+    for ends in [Ends::Closes, Ends::Aborts] {
+        for pause in [Duration::from_millis(5), Duration::from_millis(110)] {
+            let scp = Scp::start(Manner {
+                ends_after_each: Some(ends),
+                ..Manner::default()
+            })
+            .await;
+            let mut scu = scp.scu();
+            for _ in 0..3 {
+                assert_eq!(store(&mut scu, &Made(1)).await.unwrap(), Status::SUCCESS);
+                idle_for(&scu, pause).await;
+            }
+            let stored: Vec<_> = scp.seen().iter().map(|seen| seen.stored.len()).collect();
+            assert_eq!(stored, [1, 1, 1], "{ends:?} {pause:?}");
+        }
+    }
+}
+
+/// A PACS that dies on an instance has perhaps stored it: it is told, and not sent again behind the caller's back, also
+/// when another association had been idle before.
+#[tokio::test]
+async fn an_instance_that_ends_its_association_is_sent_once() {
+    for first in [None, Some(2)] {
+        let scp = Scp::start(Manner {
+            dies_on: "1.2.3.1",
+            ..Manner::default()
+        })
+        .await;
+        let mut scu = scp.scu();
+        if let Some(number) = first {
+            store(&mut scu, &Made(number)).await.unwrap();
+            idle_for(&scu, Duration::from_millis(110)).await;
+        }
+        let died = store(&mut scu, &Made(1)).await;
+        assert!(matches!(died, Err(StoreError::Interrupted(_))), "{died:?}");
+        let seen = scp.seen();
+        let sent = seen
+            .iter()
+            .flat_map(|seen| &seen.stored)
+            .filter(|uid| *uid == "1.2.3.1")
+            .count();
+        assert_eq!(sent, 1);
+    }
 }
 
 #[tokio::test]

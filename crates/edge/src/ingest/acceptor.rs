@@ -1,6 +1,7 @@
 //! Associations as they come in.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -90,6 +91,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, gues
         shared: &shared,
         guest: &guest,
         tls: connection.tls().cloned(),
+        asked: AtomicBool::new(false),
         admitted: OnceLock::new(),
     };
     let accepted = tokio::select! {
@@ -102,8 +104,8 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, gues
             Box::pin(serve_association(&shared, association, &source.unwrap_or_default())).await;
         }
         // Said already, with its reason.
-        Err(AssociationError::Refused(_)) => {}
-        Err(error @ AssociationError::PeerSpeaksTls) => {
+        Err(AssociationError::Refused(_)) if decide.asked.load(Ordering::Relaxed) => {}
+        Err(error @ (AssociationError::PeerSpeaksTls | AssociationError::Refused(_))) => {
             tracing::warn!(%peer, listener, error = chain(&error), "no association");
         }
         Err(error) => tracing::info!(%peer, error = chain(&error), "no association"),

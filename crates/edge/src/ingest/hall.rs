@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Connections in the hall. A peer that means it leaves within milliseconds; each of the others costs a socket and 3 KB.
+/// Connections in the hall. A peer that means it leaves within milliseconds; each of the others costs a socket, and
+/// until it has a word in its A-ASSOCIATE-RQ, at most 256 KiB of it.
 pub(crate) const HALL_MAX: usize = 256;
 
 /// Where connections wait.
@@ -77,12 +78,13 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// It has become an association: nobody ousts it any more.
-    pub(crate) fn leave(&self) {
+    /// It has become an association: nobody ousts it any more. `false`: somebody just has.
+    pub(crate) fn leave(&self) -> bool {
         self.hall
             .waiting()
             .guests
             .retain(|(number, _, _)| *number != self.number);
+        !self.ousted.is_cancelled()
     }
 
     /// Returns when it has to go for another.
@@ -114,13 +116,15 @@ mod tests {
         assert!(ousted_another && many[0].ousted.is_cancelled());
         assert!(!first.ousted.is_cancelled() && !many[1].ousted.is_cancelled() && !newest.ousted.is_cancelled());
         assert_eq!(hall.len(), HALL_MAX);
+        // Too late for the one that has just been ousted.
+        assert!(!many[0].leave() && many[1].leave());
     }
 
     #[test]
     fn an_association_is_not_ousted_and_a_dropped_connection_makes_room() {
         let hall = Arc::new(Hall::default());
         let (association, _) = hall.enter(address(1));
-        association.leave();
+        assert!(association.leave());
         let (dropped, _) = hall.enter(address(1));
         drop(dropped);
         assert_eq!(hall.len(), 0);

@@ -1,5 +1,6 @@
 //! What is written down of an association.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -64,6 +65,8 @@ pub(crate) struct EdgeDecide<'a> {
     pub(crate) guest: &'a Guest,
     /// What is known of its TLS; `None`: it is without.
     pub(crate) tls: Option<PeerTls>,
+    /// Whether it was asked, and so has said why it rejects.
+    pub(crate) asked: AtomicBool,
     /// Who was admitted: asked once, for the answer may be another a moment later.
     pub(crate) admitted: OnceLock<Admitted>,
 }
@@ -105,7 +108,9 @@ fn uncertified(calling: &AeTitle, distrust: &Distrust) -> String {
 impl Decide for EdgeDecide<'_> {
     fn decide(&self, proposal: &Proposal) -> Answer {
         let (calling, called, peer) = (&proposal.calling_ae_title, &proposal.called_ae_title, proposal.peer);
+        self.asked.store(true, Ordering::Relaxed);
         if self.shared.draining.is_cancelled() {
+            tracing::info!(%calling, %called, %peer, "association rejected for now: this gateway is stopping");
             return Answer::Reject(Rejection::TEMPORARY_CONGESTION);
         }
         let admitted = admit(self.shared, proposal).and_then(|admission| self.certified(proposal, admission));
@@ -121,7 +126,9 @@ impl Decide for EdgeDecide<'_> {
             tracing::warn!(%calling, %peer, "rejected for now: too many associations (limits in edge.toml)");
             return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
         };
-        self.guest.leave();
+        if !self.guest.leave() {
+            return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
+        }
         self.admitted.get_or_init(|| Admitted {
             source: admission.source,
             index: admission.index,
@@ -207,9 +214,12 @@ impl Record {
             Ok(()) => AssociationEnd::Released,
             Err(AssociationError::Aborted(_)) => AssociationEnd::Aborted,
             Err(AssociationError::TimedOut { .. }) => AssociationEnd::TimedOut,
-            Err(AssociationError::PeerMisbehaved(_) | AssociationError::Unanswered | AssociationError::Source(_)) => {
-                AssociationEnd::AbortedHere
-            }
+            Err(
+                AssociationError::PeerMisbehaved(_)
+                | AssociationError::Unanswered
+                | AssociationError::Source(_)
+                | AssociationError::Dripping { .. },
+            ) => AssociationEnd::AbortedHere,
             Err(_) => AssociationEnd::Lost,
         };
         let (association, at) = (self.id, self.shared.clock.now());
@@ -264,6 +274,7 @@ mod tests {
             shared: &edge.shared,
             guest: &guest,
             tls: None,
+            asked: AtomicBool::new(false),
             admitted: OnceLock::new(),
         };
         assert!(
@@ -271,7 +282,9 @@ mod tests {
             "not looked up yet"
         );
         edge.shared.names.begin().await;
+        assert_eq!(edge.shared.hall.len(), 1);
         assert!(matches!(decide.decide(&proposal), Answer::Accept(_)));
+        assert_eq!((edge.shared.hall.len(), edge.shared.association_count()), (0, 1));
         let source = decide.admitted.get().unwrap().source.to_string();
         assert_eq!(Record::open(&edge.shared, &proposal, &source).source, "CT 1");
         let window = decide

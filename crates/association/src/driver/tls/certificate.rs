@@ -109,10 +109,10 @@ impl Certificate {
         let texts = parsed.subject().iter_common_name();
         let (key, rsa_bits) = key_of(&parsed);
         Some(Self {
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
-            common_names: texts.filter_map(|name| name.as_str().ok()).map(str::to_owned).collect(),
-            names: names_of(&parsed),
+            subject: shown(&parsed.subject().to_string()),
+            issuer: shown(&parsed.issuer().to_string()),
+            common_names: texts.filter_map(|name| name.as_str().ok()).map(shown).collect(),
+            names: names_of(&parsed).iter().map(|name| shown(name)).collect(),
             not_before: parsed.validity().not_before.timestamp(),
             not_after: parsed.validity().not_after.timestamp(),
             key,
@@ -165,6 +165,13 @@ fn key_of(certificate: &X509Certificate<'_>) -> (String, Option<usize>) {
         Ok(PublicKey::EC(point)) => (format!("EC {}", point.key_size()), None),
         _ => (certificate.public_key().algorithm.algorithm.to_id_string(), None),
     }
+}
+
+/// A peer's text as it may be printed: without control characters, which could rewrite what stands beside it.
+fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
