@@ -1,4 +1,5 @@
-//! Real DICOM peers, as the tests meet them: DCMTK, a byte-exact pair on pynetdicom, Orthanc.
+//! Real DICOM peers, as the tests meet them: DCMTK, a byte-exact pair on pynetdicom, Orthanc; and of dicom-rs, ODIL,
+//! dcmjs-dimse and CTN what a matrix of interoperability needs.
 //!
 //! A peer that is not installed skips its test, and says so on standard error; under `REQUIRE_PEERS=1` it fails it:
 //!
@@ -19,12 +20,17 @@
 //! they store. Only [`Xscu`], [`Xscp`] and [`Storescp`] (started with `+B`) show that nothing was changed in between.
 //! All calls block; every wait has an end.
 
+mod ctn;
+mod dcmjs;
 mod dcmtk;
+mod dicom_rs;
 mod find;
 mod http;
 mod log;
+mod odil;
 mod orthanc;
 mod pynetdicom;
+mod receiver;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +43,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::process::ProcessError;
 
+pub use ctn::Ctn;
+pub use dcmjs::Dcmjs;
 pub use dcmtk::{Scu, Storescp, StorescpOptions, dcmsend, echoscu, storescu};
+pub use dicom_rs::DicomRs;
 pub use find::{Peer, find, require};
 pub use http::HttpError;
 pub use log::LogLine;
+pub use odil::Odil;
 pub use orthanc::{Modality, Orthanc, OrthancOptions};
-pub use pynetdicom::{PeerTls, Propose, Xscp, XscpOptions, Xscu, XscuReport};
+pub use pynetdicom::{PeerTls, Propose, PynetdicomApps, Xscp, XscpOptions, Xscu, XscuReport};
+pub use receiver::{Program, Receiver};
 
 /// What can go wrong with a peer.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +147,9 @@ impl Folder {
         })
     }
 }
+
+/// The scripts lie beside the sources, so that they can be run by hand too.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 
 /// How often a listener is started again when somebody took its free port first.
 const PORTS_TRIED_MAX: usize = 5;

@@ -1,6 +1,6 @@
 //! A storage SCP as an embedder writes one: it refuses Raw Data, digests what comes, and remembers it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use packhorse_association::{AcceptorConfig, AssociationError, Request, StoreRequest, accept};
 use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal};
@@ -26,6 +26,7 @@ pub(crate) struct Received {
 /// What one association did.
 #[derive(Debug, Default)]
 pub(crate) struct Association {
+    peer: Option<SocketAddr>,
     pub(crate) calling: String,
     pub(crate) called: String,
     pub(crate) contexts: usize,
@@ -48,11 +49,20 @@ impl Scp {
     }
 
     pub(crate) async fn with(config: AcceptorConfig) -> Self {
+        Self::listening(config, Ends::AsThePeerLikes).await
+    }
+
+    /// Aborts each association in the middle of its first data set.
+    pub(crate) async fn aborting() -> Self {
+        Self::listening(AcceptorConfig::default(), Ends::InTheFirstDataSet).await
+    }
+
+    async fn listening(config: AcceptorConfig, ends: Ends) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (finishes, finished) = mpsc::channel(8);
         let mut listening = JoinSet::new();
-        listening.spawn(listen(listener, config, finishes));
+        listening.spawn(listen(listener, config, ends, finishes));
         Self {
             port,
             finished,
@@ -65,17 +75,42 @@ impl Scp {
         timeout(SOON, self.finished.recv()).await.unwrap().unwrap()
     }
 
+    /// All that were asked for until now, and ended: it serves one after the other, this call as the last.
+    pub(crate) async fn associations(&mut self) -> Vec<Association> {
+        let last = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
+        let ours = last.local_addr().unwrap();
+        drop(last);
+        let mut ended = Vec::new();
+        loop {
+            let association = self.association().await;
+            if association.peer == Some(ours) {
+                return ended;
+            }
+            ended.push(association);
+        }
+    }
+
     /// Whether there was no other.
     pub(crate) fn is_done(&mut self) -> bool {
         self.finished.try_recv().is_err()
     }
 }
 
-async fn listen(listener: TcpListener, config: AcceptorConfig, finishes: mpsc::Sender<Association>) {
+/// What ends an association.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    AsThePeerLikes,
+    InTheFirstDataSet,
+}
+
+async fn listen(listener: TcpListener, config: AcceptorConfig, ends: Ends, finishes: mpsc::Sender<Association>) {
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut association = Association::default();
-        let ended = serve(stream, &config, &mut association).await;
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut association = Association {
+            peer: Some(peer),
+            ..Association::default()
+        };
+        let ended = serve(stream, &config, ends, &mut association).await;
         association.ended = Some(ended);
         finishes.send(association).await.unwrap();
     }
@@ -84,6 +119,7 @@ async fn listen(listener: TcpListener, config: AcceptorConfig, finishes: mpsc::S
 async fn serve(
     stream: TcpStream,
     config: &AcceptorConfig,
+    ends: Ends,
     association: &mut Association,
 ) -> Result<(), AssociationError> {
     let mut accepted = accept(stream, "", config, &no_raw_data).await?;
@@ -97,10 +133,22 @@ async fn serve(
                 association.echoes += 1;
                 echo.respond(Status::SUCCESS, None).await?;
             }
+            Request::Store(mut store) if ends == Ends::InTheFirstDataSet => {
+                store.data().await?;
+                drop(store);
+                accepted.abort().await;
+                return Ok(());
+            }
             Request::Store(mut store) => {
                 association.priorities.push(store.command().priority);
-                association.received.push(received(&mut store).await?);
-                store.respond(Status::SUCCESS, None).await?;
+                let one = received(&mut store).await?;
+                // A sender may offer on a context what another class's context was refused for.
+                if one.sop_class_uid == store.abstract_syntax().as_str() {
+                    association.received.push(one);
+                    store.respond(Status::SUCCESS, None).await?;
+                } else {
+                    store.respond(Status::SOP_CLASS_NOT_SUPPORTED, None).await?;
+                }
             }
         }
     }

@@ -96,6 +96,8 @@ pub struct StorescpOptions {
     pub folder: Option<PathBuf>,
     /// More options of the program.
     pub options: Vec<String>,
+    /// Without the options that keep it from changing or refusing anything: as a user runs it who gives none.
+    pub by_default: bool,
 }
 
 /// DCMTK's receiver on every interface, bit-preserving (`+B`); killed when dropped. It takes one association at a time, and
@@ -117,8 +119,11 @@ impl Storescp {
         let folder = Folder::new(options.folder.clone())?;
         let (process, port) = start_on_port(options.port, |port| {
             let mut command = Command::new(&program);
-            // +xa: every transfer syntax; -pm: every SOP class.
-            command.args(["-v", "+B", "+xa", "-pm", "-od"]).arg(&folder.path);
+            if !options.by_default {
+                // +xa: every transfer syntax; -pm: every SOP class.
+                command.args(["+B", "+xa", "-pm"]);
+            }
+            command.args(["-v", "-od"]).arg(&folder.path);
             command.args(&options.options).arg(port.to_string());
             let mut process = Process::spawn(&mut command)?;
             process.listens(port, READY_WITHIN)?;

@@ -6,12 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::log::{self, LogLine};
-use super::{Folder, Peer, PeerError, find, io_error, start_on_port};
+use super::{Folder, Peer, PeerError, Program, SCRIPTS, find, io_error, start_on_port};
 use crate::certs::CertFiles;
 use crate::process::{Finished, Process, READY_WITHIN, poll, run};
 
-/// The scripts lie beside the sources, so that they can be run by hand too.
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 /// Longest life of an SCP that nobody ended: a test that was killed leaves none behind for ever.
 const LIFE: &str = "3600";
 
@@ -191,6 +189,46 @@ impl XscpOptions {
         add("--forget-every", &number(self.forget_every));
         arguments.extend(self.tls.iter().flat_map(PeerTls::arguments));
         arguments
+    }
+}
+
+/// The programs that come with pynetdicom: `echoscu`, `storescu` and `storescp`, with their defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct PynetdicomApps;
+
+impl PynetdicomApps {
+    fn app(name: &str) -> Result<Command, PeerError> {
+        let mut command = Command::new(find(Peer::Pynetdicom).ok_or(PeerError::Missing(Peer::Pynetdicom))?);
+        command.args(["-u", "-m", "pynetdicom", name]);
+        Ok(command)
+    }
+}
+
+impl Program for PynetdicomApps {
+    fn echo(&self, port: u16) -> Result<Command, PeerError> {
+        let mut command = Self::app("echoscu")?;
+        command.args(["127.0.0.1", &port.to_string()]);
+        Ok(command)
+    }
+
+    fn send(&self, port: u16, files: &[PathBuf]) -> Result<Command, PeerError> {
+        let mut command = Self::app("storescu")?;
+        command.args(["127.0.0.1", &port.to_string()]);
+        // One file, or the folder of all.
+        match files {
+            [file] => command.arg(file),
+            _ => command.args(files.first().and_then(|file| file.parent())),
+        };
+        Ok(command)
+    }
+
+    fn receive(&self, port: u16, folder: &Path, max_pdu_length: Option<u32>) -> Result<Command, PeerError> {
+        let mut command = Self::app("storescp")?;
+        command.arg(port.to_string()).arg("-od").arg(folder);
+        if let Some(length) = max_pdu_length {
+            command.args(["--max-pdu", &length.to_string()]);
+        }
+        Ok(command)
     }
 }
 
