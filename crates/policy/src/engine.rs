@@ -25,11 +25,37 @@ pub const DEFAULT_RULES: &str = include_str!("default.rules.toml");
 /// Longest Error Comment (0000,0902).
 const COMMENT_LEN_MAX: usize = 64;
 
+/// Who may send: a `[[source]]`.
 #[derive(Debug)]
-struct Source {
+pub struct Source {
     name: Box<str>,
     titles: Vec<TitlePattern>,
     hosts: Vec<HostPattern>,
+}
+
+impl Source {
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its calling AE titles: `*` and `?` stand for any characters and one.
+    pub fn ae_titles(&self) -> impl Iterator<Item = &str> {
+        self.titles.iter().map(TitlePattern::as_str)
+    }
+
+    /// Where it may be.
+    #[must_use]
+    pub fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// Whether it may call itself so.
+    #[must_use]
+    pub fn has_ae_title(&self, title: &AeTitle) -> bool {
+        self.titles.iter().any(|pattern| pattern.matches(title))
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,6 +104,12 @@ impl Engine {
         }
     }
 
+    /// The sources, in their order.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
     /// The routes, in their order.
     #[must_use]
     pub fn routes(&self) -> &[Route] {
@@ -104,7 +136,7 @@ impl Engine {
     /// [`Refused`].
     pub fn admit(&self, proposal: &Proposal, resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Result<Admission, Refused> {
         let calling = &proposal.calling_ae_title;
-        let titled = |(_, source): &(usize, &Source)| source.titles.iter().any(|pattern| pattern.matches(calling));
+        let titled = |(_, source): &(usize, &Source)| source.has_ae_title(calling);
         let sources = || self.sources.iter().enumerate();
         let Some(_) = sources().find(titled) else {
             return Err(self.unknown_calling(calling));

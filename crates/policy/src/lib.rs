@@ -19,7 +19,7 @@ pub use config::ConfigError;
 pub use decision::{
     Admission, ContextDecision, Decision, DestinationKnowledge, Hold, InstanceDecision, InstanceFacts, Refused,
 };
-pub use engine::{DEFAULT_RULES, Engine};
+pub use engine::{DEFAULT_RULES, Engine, Source};
 pub use host::HostPattern;
 pub use route::Route;
 pub use rule::{ClassPattern, Outcome, Rule, RuleName};

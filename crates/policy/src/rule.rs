@@ -127,6 +127,10 @@ impl TitlePattern {
         wildcard(self.0.as_bytes(), title.as_str().as_bytes())
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it would match if case did not count: worth a word in the log.
     pub(crate) fn matches_but_for_case(&self, title: &AeTitle) -> bool {
         let (pattern, title) = (self.0.to_ascii_uppercase(), title.as_str().to_ascii_uppercase());
@@ -171,6 +175,25 @@ impl Rule {
     #[must_use]
     pub fn is_for_route(&self, called: &AeTitle) -> bool {
         self.routes.is_empty() || self.routes.contains(called)
+    }
+
+    /// The calling AE titles it is for, as patterns; none: for all.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(TitlePattern::as_str)
+    }
+
+    /// UIDs of the SOP classes that it names one by one.
+    pub fn class_uids(&self) -> impl Iterator<Item = &str> {
+        self.classes.iter().filter_map(|class| match class {
+            ClassPattern::Uid(uid) => Some(&**uid),
+            ClassPattern::Group(_) | ClassPattern::Retired => None,
+        })
+    }
+
+    /// The transfer syntaxes it is for; none: for all.
+    #[must_use]
+    pub fn transfer_syntaxes(&self) -> &[TransferSyntaxUid] {
+        &self.syntaxes
     }
 
     pub(crate) fn read(raw: &RawRule, number: usize, path: &str, errors: &mut Errors) -> Option<Self> {
