@@ -30,6 +30,7 @@ pub use handshake::{
 };
 pub use hello::{Choice, Offer};
 pub use inspect::{Inspection, inspect};
+pub use profile::{suites, versions};
 pub use trust::{Distrust, Reason, Trust, TrustError};
 
 pub(super) use error::of_io;

@@ -160,6 +160,8 @@ impl fmt::Display for PeerTls {
 #[derive(Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
+    certificate: Certificate,
+    asks_for_certificate: bool,
     handshake: Duration,
 }
 
@@ -181,6 +183,8 @@ impl TlsAcceptor {
         let unusable = |error: rustls::Error| TlsConfigError::Unusable(error.to_string());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&profile::ACCEPTOR));
         let builder = builder.with_protocol_versions(profile::VERSIONS).map_err(unusable)?;
+        let asks_for_certificate = client != ClientAuthentication::None;
+        let certificate = identity.certificate.clone();
         let builder = match client {
             ClientAuthentication::None => builder.with_no_client_auth(),
             ClientAuthentication::Required(trust) => {
@@ -193,8 +197,28 @@ impl TlsAcceptor {
         profile::harden_acceptor(&mut config);
         Ok(Self {
             config: Arc::new(config),
+            certificate,
+            asks_for_certificate,
             handshake: DEFAULT_HANDSHAKE,
         })
+    }
+
+    /// What it presents.
+    #[must_use]
+    pub const fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Whether requestors must present theirs.
+    #[must_use]
+    pub const fn asks_for_certificate(&self) -> bool {
+        self.asks_for_certificate
+    }
+
+    /// How long a handshake may take.
+    #[must_use]
+    pub const fn handshake(&self) -> Duration {
+        self.handshake
     }
 
     /// Another deadline for handshakes.
@@ -222,6 +246,7 @@ impl TlsAcceptor {
 #[derive(Clone)]
 pub struct TlsRequestor {
     config: Arc<ClientConfig>,
+    certificate: Option<Certificate>,
     name: Option<ServerName<'static>>,
     handshake: Duration,
 }
@@ -251,6 +276,7 @@ impl TlsRequestor {
         let builder = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AcceptorVerifier(trust)));
+        let certificate = identity.as_ref().map(|identity| identity.certificate.clone());
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder
@@ -260,9 +286,22 @@ impl TlsRequestor {
         profile::harden_requestor(&mut config);
         Ok(Self {
             config: Arc::new(config),
+            certificate,
             name: None,
             handshake: DEFAULT_HANDSHAKE,
         })
+    }
+
+    /// What it presents when it is asked; `None`: nothing.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
+    /// How long a handshake may take.
+    #[must_use]
+    pub const fn handshake(&self) -> Duration {
+        self.handshake
     }
 
     /// The name that a CA has certified, where it is not the host that is called.

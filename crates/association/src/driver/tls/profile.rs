@@ -17,6 +17,8 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::names;
+
 /// TLS 1.3 first.
 pub(super) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -49,6 +51,18 @@ const REQUESTOR_GROUPS: &[&dyn SupportedKxGroup] = &[
     kx_group::SECP384R1,
     kx_group::X25519MLKEM768,
 ];
+
+/// Names of the versions that are ever negotiated, best first: `TLS 1.3`.
+pub fn versions() -> impl Iterator<Item = String> {
+    VERSIONS
+        .iter()
+        .map(|version| names::version(u16::from(version.version)))
+}
+
+/// Names of the suites that are ever negotiated, best first: `TLS_AES_256_GCM_SHA384`.
+pub fn suites() -> impl Iterator<Item = String> {
+    SUITES.iter().map(|suite| names::suite(u16::from(suite.suite())))
+}
 
 fn provider(groups: &[&'static dyn SupportedKxGroup]) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
