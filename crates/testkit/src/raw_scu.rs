@@ -67,6 +67,8 @@ pub struct RawScu {
     proposed: Vec<Pair>,
     /// The result for each proposed context: 0 is acceptance (PS3.8 Table 9-18).
     results: Vec<u8>,
+    /// User information as it was answered: type and value of each sub-item (PS3.7 §D.3.3).
+    user_items: Vec<(u8, Vec<u8>)>,
     fragment_len: usize,
     message_id: u16,
 }
@@ -74,7 +76,7 @@ pub struct RawScu {
 /// The A-ASSOCIATE-RQ that proposes one presentation context for each pair, as bytes: to be cut, or sent and left alone.
 #[must_use]
 pub fn request_bytes(called: &str, calling: &str, pairs: &[Pair]) -> Vec<u8> {
-    pdu(0x01, &associate_rq(called, calling, pairs))
+    pdu(0x01, &associate_rq(called, calling, pairs, &[]))
 }
 
 impl RawScu {
@@ -83,6 +85,20 @@ impl RawScu {
     /// # Errors
     /// When there is no association.
     pub fn associate(address: SocketAddr, called: &str, calling: &str, pairs: &[Pair]) -> Result<Self, RawScuError> {
+        Self::associate_with(address, called, calling, pairs, &[])
+    }
+
+    /// The same with more sub-items of user information, by type and value.
+    ///
+    /// # Errors
+    /// When there is no association.
+    pub fn associate_with(
+        address: SocketAddr,
+        called: &str,
+        calling: &str,
+        pairs: &[Pair],
+        user_items: &[(u8, Vec<u8>)],
+    ) -> Result<Self, RawScuError> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
@@ -90,10 +106,12 @@ impl RawScu {
             stream,
             proposed: pairs.to_vec(),
             results: vec![u8::MAX; pairs.len()],
+            user_items: Vec::new(),
             fragment_len: FRAGMENT_LEN_MAX,
             message_id: 0,
         };
-        scu.stream.write_all(&request_bytes(called, calling, pairs))?;
+        scu.stream
+            .write_all(&pdu(0x01, &associate_rq(called, calling, pairs, user_items)))?;
         let (kind, body) = scu.receive()?;
         if kind != 0x02 {
             return Err(refusal(kind, &body));
@@ -106,6 +124,13 @@ impl RawScu {
     #[must_use]
     pub fn results(&self) -> &[u8] {
         &self.results
+    }
+
+    /// The value of the user information's first sub-item of this type; `None` when none was answered.
+    #[must_use]
+    pub fn user_item(&self, kind: u8) -> Option<&[u8]> {
+        let item = self.user_items.iter().find(|(known, _)| *known == kind);
+        item.map(|(_, value)| value.as_slice())
     }
 
     /// The id of an accepted context.
@@ -158,8 +183,8 @@ impl RawScu {
                     }
                 }
                 (0x50, _) => {
-                    let length = items(item).find(|(kind, _)| *kind == 0x51);
-                    let length = length.and_then(|(_, value)| value.first_chunk());
+                    self.user_items = items(item).map(|(kind, value)| (kind, value.to_vec())).collect();
+                    let length = self.user_item(0x51).and_then(|value| value.first_chunk());
                     let length = length.map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize);
                     if length > 6 {
                         self.fragment_len = (length - 6).min(FRAGMENT_LEN_MAX);
@@ -253,7 +278,7 @@ fn items(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-fn associate_rq(called: &str, calling: &str, pairs: &[Pair]) -> Vec<u8> {
+fn associate_rq(called: &str, calling: &str, pairs: &[Pair], user_items: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let title = |text: &str| format!("{text:<16}").into_bytes();
     let mut body = vec![0, 1, 0, 0];
     body.extend(title(called));
@@ -268,11 +293,13 @@ fn associate_rq(called: &str, calling: &str, pairs: &[Pair]) -> Vec<u8> {
         ];
         body.extend(item(0x20, &context.concat()));
     }
-    let user = [
+    let mut user = [
         item(0x51, &u32::try_from(PDU_LEN_MAX).unwrap_or(0).to_be_bytes()),
         item(0x52, b"2.25.1"),
-    ];
-    body.extend(item(0x50, &user.concat()));
+    ]
+    .concat();
+    user.extend(user_items.iter().flat_map(|(kind, value)| item(*kind, value)));
+    body.extend(item(0x50, &user));
     body
 }
 
