@@ -69,6 +69,7 @@ impl Door {
             "retry" => self.retry(args).await,
             "accept" => self.accept(args).await,
             "sheet" => self.sheet(args),
+            "conformance" => Ok(json!({ "statement": crate::conformance::statement(&self.shared) })),
             other => Err(AdminError::new("unknown-command", format!("no command {other}"))),
         }
     }

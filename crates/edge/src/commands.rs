@@ -117,6 +117,11 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Doctor(Doctor::Tls { address, trust, output }) => {
             doctor::tls(&address, trust.as_deref(), output).await
         }
+        Command::Conformance => {
+            let answer = ask(dir, "conformance", Value::Null).await?;
+            output::line(answer.get("statement").and_then(Value::as_str).unwrap_or_default());
+            Ok(())
+        }
         Command::Sheet { route } => {
             let answer = ask(dir, "sheet", json!({ "route": route.as_str() })).await?;
             output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());

@@ -20,7 +20,8 @@ use crate::config::Destination;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
 use losses::{Blame, Losses};
 use parcel::{OpenError, Parcel};
-use verdict::{Tries, Trouble, Verdict};
+use verdict::Tries;
+pub(crate) use verdict::{Trouble, Verdict};
 
 /// Instances claimed at a time; more of them let one association carry more classes, fewer hold up less.
 const BATCH: usize = 64;
@@ -46,9 +47,7 @@ pub(crate) struct Deliverer {
 
 impl Deliverer {
     pub(crate) fn new(shared: Arc<Shared>, destination: Destination) -> Self {
-        let (calling, called) = (destination.calling_ae_title.clone(), destination.ae_title.clone());
-        let mut config = RequestorConfig::new(calling, called);
-        config.dimse = shared.config.delivery.answer;
+        let config = requestor_config(&shared, &destination);
         let scu = StorageScu::new(destination.address.clone(), config);
         Self {
             scu: match &destination.tls {
@@ -383,4 +382,12 @@ fn tell_tls(destination: &Destination, tls: &PeerTls) {
         let ended = Certificate::date(certificate.not_after);
         tracing::warn!(destination = %title, ended, "its certificate has expired; it is pinned, so it is taken");
     }
+}
+
+/// How a destination is called.
+pub(crate) fn requestor_config(shared: &Shared, destination: &Destination) -> RequestorConfig {
+    let (calling, called) = (destination.calling_ae_title.clone(), destination.ae_title.clone());
+    let mut config = RequestorConfig::new(calling, called);
+    config.dimse = shared.config.delivery.answer;
+    config
 }

@@ -9,4 +9,5 @@ mod take;
 
 pub(crate) use acceptor::serve;
 pub(crate) use hall::Hall;
+pub(crate) use record::{EdgeDecide, consent, decide};
 pub(crate) use send::{FileBytes, FileResult, Sender};

@@ -12,6 +12,7 @@
 mod admin;
 pub mod commands;
 pub mod config;
+mod conformance;
 mod consent;
 mod deliver;
 mod directory;

@@ -221,3 +221,19 @@ fn a_sheet_has_what_each_team_must_enter() {
     }
     assert!(!sites.run(Host::A, &["sheet", "NOBODY"]).status.success());
 }
+
+#[test]
+fn the_conformance_statement_is_printed_with_and_without_a_daemon() {
+    let mut sites = Sites::start(NO_TARGET, &Setup::default());
+    let running = sites.said(Host::A, &["conformance"]);
+    assert!(running.starts_with("# DICOM Conformance Statement"), "{running}");
+    assert!(
+        running.contains(&format!("| lan | {} | listening |", sites.dicom())),
+        "{running}"
+    );
+    sites.stop(Host::A);
+    let stopped = sites.said(Host::A, &["conformance"]);
+    let without_now = |statement: &str| statement.lines().filter(|line| !line.starts_with("| lan |")).count();
+    assert!(stopped.contains("not running"), "{stopped}");
+    assert_eq!(without_now(&running), without_now(&stopped));
+}

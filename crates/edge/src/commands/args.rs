@@ -53,6 +53,8 @@ pub enum Command {
         /// The route: its called AE title.
         route: AeTitle,
     },
+    /// The DICOM conformance statement (PS3.2) of this configuration, as Markdown.
+    Conformance,
     /// One study: its account, its instances, and what was refused.
     Study {
         /// Study Instance UID.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod conformance;
 mod consent;
 mod introductions;
 mod poison;

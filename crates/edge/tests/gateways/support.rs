@@ -1,12 +1,15 @@
 //! A relay and gateways, as their own commands make them; a source and a target PACS.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser as _;
+use packhorse_association::codec::{Pdu, next_pdu};
 use packhorse_association::driver::tls::{TlsAcceptor, TlsRequestor};
 use packhorse_association::{
     AcceptorConfig, AssociationError, CStoreRq, Connection, Request, RequestedAssociation, RequestorConfig, accept,
@@ -213,6 +216,25 @@ struct Seen {
     /// It drops the association on so many of the first instances that it sees, each time.
     drops: usize,
     dropped: Mutex<Vec<String>>,
+    proposals: Mutex<Vec<Proposed>>,
+    open: AtomicUsize,
+    wishes: Mutex<Wishes>,
+}
+
+/// An A-ASSOCIATE-RQ as a PACS has seen it.
+#[derive(Clone)]
+pub(crate) struct Proposed {
+    pub(crate) proposal: Proposal,
+    /// Maximum length (51H), which a proposal does not have; `None` over TLS.
+    pub(crate) max_pdu_length: Option<u32>,
+}
+
+/// What a PACS answers instead of taking everything.
+#[derive(Clone, Default)]
+pub(crate) struct Wishes {
+    pub(crate) answer: Option<fn(&Proposal) -> Answer>,
+    /// By SOP Instance UID.
+    pub(crate) statuses: HashMap<String, Status>,
 }
 
 impl Seen {
@@ -252,7 +274,12 @@ impl Target {
         let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(take(stream, tls.clone(), Arc::clone(&kept)));
+                let (seen, tls) = (Arc::clone(&kept), tls.clone());
+                tokio::spawn(async move {
+                    seen.open.fetch_add(1, Ordering::SeqCst);
+                    drop(take(stream, tls, &seen).await);
+                    seen.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self { port, seen }
@@ -260,6 +287,38 @@ impl Target {
 
     pub(crate) fn stored(&self) -> usize {
         self.seen.stored.lock().unwrap().len()
+    }
+
+    /// How often an instance came.
+    pub(crate) fn stored_times(&self, uid: &str) -> usize {
+        let stored = self.seen.stored.lock().unwrap();
+        stored.iter().filter(|stored| *stored == uid).count()
+    }
+
+    pub(crate) fn wish(&self, wishes: Wishes) {
+        *self.seen.wishes.lock().unwrap() = wishes;
+    }
+
+    /// Associations that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.seen.open.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn proposals(&self) -> Vec<Proposed> {
+        self.seen.proposals.lock().unwrap().clone()
+    }
+}
+
+/// The maximum length in an A-ASSOCIATE-RQ that is left in the stream.
+async fn peek_max_pdu_length(stream: &TcpStream) -> Option<u32> {
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let len = stream.peek(&mut bytes).await.ok().filter(|len| *len > 0)?;
+        let mut whole = bytes::BytesMut::from(&bytes[..len]);
+        if let Some(Pdu::AssociateRq(rq)) = next_pdu(&mut whole, 0).ok()? {
+            return rq.user.max_pdu_length;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -272,12 +331,24 @@ fn everything(proposal: &Proposal) -> Answer {
     Answer::Accept(contexts.map(|context| (context.id, answer(context))).collect())
 }
 
-async fn take(stream: TcpStream, tls: Option<TlsAcceptor>, seen: Arc<Seen>) -> Result<(), AssociationError> {
-    let connection = match tls {
-        None => Connection::from(stream),
-        Some(tls) => tls.accept(stream).await?,
+async fn take(stream: TcpStream, tls: Option<TlsAcceptor>, seen: &Seen) -> Result<(), AssociationError> {
+    let (connection, max_pdu_length) = match tls {
+        None => {
+            let max_pdu_length = peek_max_pdu_length(&stream).await;
+            (Connection::from(stream), max_pdu_length)
+        }
+        Some(tls) => (tls.accept(stream).await?, None),
     };
-    let mut association = accept(connection, "", &AcceptorConfig::default(), &everything).await?;
+    let wishes = seen.wishes.lock().unwrap().clone();
+    let decide = |proposal: &Proposal| {
+        let proposed = Proposed {
+            proposal: proposal.clone(),
+            max_pdu_length,
+        };
+        seen.proposals.lock().unwrap().push(proposed);
+        wishes.answer.unwrap_or(everything)(proposal)
+    };
+    let mut association = accept(connection, "", &AcceptorConfig::default(), &decide).await?;
     while let Some(request) = association.next().await? {
         match request {
             Request::Echo(echo) => echo.respond(Status::SUCCESS, None).await?,
@@ -287,8 +358,9 @@ async fn take(stream: TcpStream, tls: Option<TlsAcceptor>, seen: Arc<Seen>) -> R
                 if seen.is_dropped(&uid) {
                     return Ok(());
                 }
+                let status = seen.wishes.lock().unwrap().statuses.get(&uid).copied();
                 seen.stored.lock().unwrap().push(uid);
-                store.respond(Status::SUCCESS, None).await?;
+                store.respond(status.unwrap_or(Status::SUCCESS), None).await?;
             }
         }
     }

@@ -1,0 +1,166 @@
+//! What we are to the PACS that we deliver to: one application entity for each destination.
+
+use packhorse_dicom::status::Status;
+use packhorse_dicom::transfer_syntax::{self, IMPLICIT_VR_LE};
+
+use super::markdown::Document;
+use crate::config::{DeliveryTimes, Destination};
+use crate::deliver::{Trouble, Verdict, requestor_config};
+use crate::shared::Shared;
+
+/// A destination's section.
+pub(super) fn destination(document: &mut Document, shared: &Shared, destination: &Destination, number: u32) {
+    let config = requestor_config(shared, destination);
+    document.heading(4, &format!("4.2.4.{number} Destination {}", destination.ae_title));
+    let accept_from: Vec<_> = destination.accept_from.iter().map(|site| site.as_str()).collect();
+    let accept_from = if accept_from.is_empty() {
+        "no site yet".to_owned()
+    } else {
+        accept_from.join(", ")
+    };
+    let user = &config.user;
+    let own = |value: &Option<Box<str>>| value.as_deref().unwrap_or("not said").to_owned();
+    let rows = [
+        ("Called AE title", config.called.to_string()),
+        ("Calling AE title", config.calling.to_string()),
+        ("Address", destination.address.clone()),
+        ("Sends what comes from", accept_from),
+        (
+            "Maximum length (51H)",
+            packhorse_association::negotiate::own_max_pdu_length(config.max_pdu_length).to_string(),
+        ),
+        ("Implementation class UID (52H)", own(&user.implementation_class_uid)),
+        (
+            "Implementation version name (55H)",
+            own(&user.implementation_version_name),
+        ),
+        (
+            "Asynchronous operations window (53H)",
+            proposed(user.async_operations.is_some()),
+        ),
+        ("Role selection (54H)", proposed(!user.roles.is_empty())),
+        (
+            "SOP class extended negotiation (56H)",
+            proposed(!user.extended.is_empty()),
+        ),
+        ("User identity (58H)", proposed(user.user_identity.is_some())),
+        ("Associations at a time", "1".to_owned()),
+        (
+            "Association kept for the next instance",
+            format!("{:?}", shared.config.delivery.idle),
+        ),
+        ("To connect", format!("{:?}", config.connect)),
+        (
+            "For the answer to an A-ASSOCIATE-RQ or an A-RELEASE-RQ",
+            format!("{:?}", config.artim),
+        ),
+        ("For the answer to a C-STORE", format!("{:?}", config.dimse)),
+        ("For one write", format!("{:?}", config.send)),
+    ];
+    document.table(
+        ["Property", "Value"],
+        rows.map(|(name, value)| [name.to_owned(), value]),
+    );
+}
+
+fn proposed(is_proposed: bool) -> String {
+    if is_proposed { "proposed" } else { "not proposed" }.to_owned()
+}
+
+/// What holds for every destination.
+pub(super) fn common(document: &mut Document, shared: &Shared) {
+    document.paragraph(format!(
+        "An association proposes Verification with {} ({IMPLICIT_VR_LE}), and a presentation context for each pair of SOP class \
+         and transfer syntax among the instances that wait, 128 contexts at most; what needs more gets another association. An \
+         instance is proposed in its own transfer syntax only, since its bytes are not changed: a deviation from PS3.5 section \
+         10.1. The C-STORE-RQ is that of the source but for Message ID and Move Originator; the data set arrives byte for byte. \
+         An instance may come again when its answer was lost.",
+        transfer_syntax::name_of(IMPLICIT_VR_LE)
+    ));
+    document.table(["C-STORE status", "What is done"], statuses(&shared.config.delivery));
+    document.table(
+        ["What comes of an association", "What is done"],
+        endings(&shared.config.delivery),
+    );
+}
+
+/// Every status there is, asked what it means.
+fn statuses(times: &DeliveryTimes) -> Vec<[String; 2]> {
+    let mut rows: Vec<(String, Vec<(u16, u16)>)> = Vec::new();
+    for code in 0..=u16::MAX {
+        let done = words(&Verdict::of_status(Status(code), None), code, times);
+        let row = match rows.iter().position(|(known, _)| *known == done) {
+            Some(row) => row,
+            None => {
+                rows.push((done, Vec::new()));
+                rows.len() - 1
+            }
+        };
+        let Some((_, ranges)) = rows.get_mut(row) else { continue };
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(code) => *last = code,
+            _ => ranges.push((code, code)),
+        }
+    }
+    let range = |(first, last): &(u16, u16)| {
+        let (first, last) = (Status(*first), Status(*last));
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
+    let row =
+        |(done, ranges): (String, Vec<(u16, u16)>)| [ranges.iter().map(range).collect::<Vec<_>>().join(", "), done];
+    rows.into_iter().map(row).collect()
+}
+
+fn words(verdict: &Verdict, code: u16, times: &DeliveryTimes) -> String {
+    match verdict {
+        Verdict::Delivered(_) if code == 0 => "delivered".to_owned(),
+        Verdict::Delivered(_) => "delivered with warning".to_owned(),
+        Verdict::Failed(_) => "the failed list at once".to_owned(),
+        Verdict::Again(_) => again(times),
+        Verdict::Destination(Trouble::Passing(_)) => passing(times),
+        Verdict::Destination(Trouble::Lasting(_)) => lasting(times),
+    }
+}
+
+fn again(times: &DeliveryTimes) -> String {
+    format!(
+        "tried {} times, {:?} apart, then the failed list",
+        times.tries, times.try_again
+    )
+}
+
+fn passing(times: &DeliveryTimes) -> String {
+    format!(
+        "the destination is left alone for {:?}, doubling up to {:?}; instances wait, uncounted",
+        times.retry_min, times.retry_max
+    )
+}
+
+fn lasting(times: &DeliveryTimes) -> String {
+    format!(
+        "the destination is paused and tried every {:?}; instances wait, uncounted",
+        times.paused_again
+    )
+}
+
+fn endings(times: &DeliveryTimes) -> [[String; 2]; 6] {
+    [
+        ("rejected for now, not answered in time, no connection", passing(times)),
+        ("rejected permanently", lasting(times)),
+        ("every presentation context rejected, Verification too", lasting(times)),
+        (
+            "the instance's presentation context rejected, another accepted",
+            "the failed list at once".to_owned(),
+        ),
+        (
+            "lost during one instance three times, while others are answered",
+            "the failed list".to_owned(),
+        ),
+        ("lost during one instance after the other", passing(times)),
+    ]
+    .map(|(what, done)| [what.to_owned(), done])
+}
