@@ -1,6 +1,7 @@
 //! What we are to those who call, whichever AE title they call.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use packhorse_association::codec::{Pdu, UserInformation};
@@ -158,6 +159,7 @@ fn answered_to_everything(shared: &Arc<Shared>) -> Option<UserInformation> {
         shared,
         guest: &guest,
         tls: None,
+        asked: AtomicBool::new(false),
         admitted: OnceLock::new(),
     };
     let ours = UserInformation::ours(negotiate::own_max_pdu_length(shared.config.acceptor.max_pdu_length));
