@@ -65,7 +65,7 @@ impl Deliverer {
     /// Delivers until the edge stops.
     pub(crate) async fn run(mut self) {
         let queue = queue_to(&self.destination.ae_title);
-        let mut wakeups = self.shared.spool.wakeups();
+        let mut wakeups = self.shared.spool.wakeups_of(&queue);
         while !self.shared.draining.is_cancelled() {
             wakeups.mark_unchanged();
             match self.shared.spool.claim(self.shared.epoch, &queue, BATCH, LEASE).await {

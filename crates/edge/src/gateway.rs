@@ -13,7 +13,7 @@ use packhorse_identity::{IdentityError, KeyError, SigningKey, SiteIdentity};
 use packhorse_ids::{Clock, SystemClock};
 use packhorse_ledger::Projection;
 use packhorse_ledger::store::ProjectionError;
-use packhorse_spool::{Index as _, OpenError, Spool, SpoolConfig, StoreError};
+use packhorse_spool::{OpenError, Spool, SpoolConfig, StoreError};
 use packhorse_transport::{Endpoint, EndpointError, TransportConfig};
 use rustls::pki_types::UnixTime;
 use serde_json::{Value, json};
@@ -275,12 +275,7 @@ pub struct Running {
 impl Running {
     /// Waits until the gateway can go on no more: its spool is out of order.
     pub async fn failed(&self) {
-        let mut wakeups = self.shared.spool.wakeups();
-        while !self.shared.spool.is_poisoned() {
-            if wakeups.changed().await.is_err() {
-                return;
-            }
-        }
+        self.shared.spool.poisoned().await;
     }
 
     /// Ends: no new association is taken, what is under way ends or is handed back, at most within the grace time.

@@ -194,12 +194,7 @@ pub struct Running {
 impl Running {
     /// Waits until the relay can go on no more: its spool is out of order.
     pub async fn failed(&self) {
-        let mut wakeups = self.shared.spool.wakeups();
-        while !self.shared.spool.is_poisoned() {
-            if wakeups.changed().await.is_err() {
-                return;
-            }
-        }
+        self.shared.spool.poisoned().await;
     }
 
     /// Ends: links are told, leases go back. Whether all was done within the grace time.

@@ -28,14 +28,11 @@ const SETTLED_MAX: usize = 1024;
 
 /// Works on messages that come in, until the edge stops.
 pub(crate) async fn receive(shared: Arc<Shared>) {
-    let mut wakeups = shared.spool.wakeups();
+    let queue = queue(MESSAGES_QUEUE);
+    let mut wakeups = shared.spool.wakeups_of(&queue);
     while !shared.stop.is_cancelled() {
         wakeups.mark_unchanged();
-        match shared
-            .spool
-            .claim(shared.epoch, &queue(MESSAGES_QUEUE), BATCH, LEASE)
-            .await
-        {
+        match shared.spool.claim(shared.epoch, &queue, BATCH, LEASE).await {
             Ok(entries) if entries.is_empty() => shared.changed(&mut wakeups, POLL).await,
             Ok(entries) => receive_batch(&shared, entries).await,
             Err(error) => {

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::work::{Batch, Done, Effects, Op};
 use crate::error::StoreError;
 use crate::stopping;
-use crate::store::Locator;
+use crate::store::{Locator, QueueName};
 
 /// Operations in one commit at most. A batch is what waits while the last one is being synced, so it seldom gets there.
 const BATCH_MAX: usize = 256;
@@ -195,12 +195,18 @@ impl Committer {
         }
         effects.freed.into_iter().for_each(|place| self.shared.free(place));
         self.shared.stats.entries.fetch_add(effects.entries, Ordering::Relaxed);
+        let mut changed: Vec<QueueName> = Vec::new();
         let mut counts = self.shared.counts();
         for (counted, entries, length) in effects.counts {
+            if entries > 0 && !changed.contains(&counted.0) {
+                changed.push(counted.0.clone());
+            }
             let count = counts.entry(counted).or_default();
             count.0 = count.0.saturating_add_signed(entries);
             count.1 = count.1.saturating_add_signed(length);
         }
+        drop(counts);
+        changed.iter().for_each(|queue| self.shared.wake_queue(queue));
     }
 
     /// When nobody waits.

@@ -76,7 +76,7 @@ impl Index for Spool {
                 leases.give_back(*delivery);
             }
         }
-        self.shared.wake();
+        self.shared.wake_all();
         Ok(())
     }
 

@@ -45,6 +45,10 @@ pub(super) struct Shared {
     pub(super) pins: Pins,
     pub(super) stats: Counters,
     pub(super) wake: watch::Sender<u64>,
+    /// Wakes those who wait for one queue.
+    queue_wakes: Mutex<HashMap<QueueName, watch::Sender<u64>>>,
+    /// Wakes those who wait for the end.
+    poisoned: watch::Sender<bool>,
     /// Bytes of the index that are free in it: rows that went. Renewed when room is short.
     pub(super) index_free: AtomicU64,
     is_poisoned: AtomicBool,
@@ -98,6 +102,8 @@ impl Shared {
             pins: Pins::default(),
             stats: Counters::default(),
             wake: watch::Sender::new(0),
+            queue_wakes: Mutex::default(),
+            poisoned: watch::Sender::new(false),
             index_free: AtomicU64::new(0),
             is_poisoned: AtomicBool::new(false),
             is_short: AtomicBool::new(false),
@@ -184,8 +190,30 @@ impl Shared {
         is_short
     }
 
+    /// Wakes everybody, whatever they wait for.
+    pub(super) fn wake_all(&self) {
+        self.wake();
+        lock(&self.queue_wakes).values().for_each(count_up);
+    }
+
+    /// Wakes those who wait for any change.
     pub(super) fn wake(&self) {
-        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        count_up(&self.wake);
+    }
+
+    /// Wakes those who wait for one queue.
+    pub(super) fn wake_queue(&self, queue: &QueueName) {
+        lock(&self.queue_wakes).get(queue).into_iter().for_each(count_up);
+    }
+
+    pub(super) fn wakeups_of(&self, queue: &QueueName) -> watch::Receiver<u64> {
+        let mut wakes = lock(&self.queue_wakes);
+        let wake = wakes.entry(queue.clone()).or_insert_with(|| watch::Sender::new(0));
+        wake.subscribe()
+    }
+
+    pub(super) fn poisoned(&self) -> watch::Receiver<bool> {
+        self.poisoned.subscribe()
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
@@ -195,7 +223,8 @@ impl Shared {
     pub(super) fn poison(&self) {
         self.is_poisoned.store(true, Ordering::SeqCst);
         // Those who watch learn of it without asking.
-        self.wake();
+        self.poisoned.send_replace(true);
+        self.wake_all();
     }
 
     pub(super) fn full(&self) -> StoreError {
@@ -258,6 +287,10 @@ impl Shared {
             Err(self.full())
         }
     }
+}
+
+fn count_up(wake: &watch::Sender<u64>) {
+    wake.send_modify(|count| *count = count.wrapping_add(1));
 }
 
 /// Asks the committer and waits for its answer. Dropped while it waits, the work may still be done.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use packhorse_ids::{Clock, Epoch, Kind};
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::committer::{self, Committer, forget_old};
 use super::log;
@@ -153,6 +153,19 @@ impl Spool {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.shared.is_poisoned()
+    }
+
+    /// Waits until a write has failed.
+    pub async fn poisoned(&self) {
+        // The sender lives as long as we do.
+        drop(self.shared.poisoned().wait_for(|is_poisoned| *is_poisoned).await);
+    }
+
+    /// Changes when `queue` may have something new to claim, or something back. As [`wakeups`](crate::Index::wakeups), and
+    /// whoever waits for one queue is not woken by what comes into others.
+    #[must_use]
+    pub fn wakeups_of(&self, queue: &QueueName) -> watch::Receiver<u64> {
+        self.shared.wakeups_of(queue)
     }
 
     pub(super) async fn query<T: Send + 'static>(
