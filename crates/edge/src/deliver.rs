@@ -391,3 +391,6 @@ pub(crate) fn requestor_config(shared: &Shared, destination: &Destination) -> Re
     config.dimse = shared.config.delivery.answer;
     config
 }
+
+#[cfg(test)]
+mod tests;

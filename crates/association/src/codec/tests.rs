@@ -172,6 +172,22 @@ fn a_pdu_longer_than_its_kind_is_refused_by_its_header_alone() {
     }
 }
 
+/// As many syntaxes as 256 KiB hold: what is kept of them is bounded as a whole, and every context keeps its answer.
+#[test]
+fn a_proposal_full_of_syntaxes_costs_no_more_than_a_sensible_one() {
+    let syntaxes: Vec<_> = (0..TRANSFER_SYNTAXES_MAX).map(|_| item(0x40, b"1.2")).collect();
+    let contexts: Vec<_> = (0..CONTEXTS_MAX)
+        .map(|index| {
+            let id = PresentationContextId::nth(index).unwrap().get();
+            context(id, &[vec![item(0x30, b"1.2.840.10008.1.1")], syntaxes.clone()].concat())
+        })
+        .collect();
+    let rq = read_rq(&contexts).unwrap();
+    assert_eq!(rq.contexts.len(), CONTEXTS_MAX);
+    let kept: usize = rq.contexts.iter().map(|context| context.transfer_syntaxes.len()).sum();
+    assert_eq!(kept, ALL_TRANSFER_SYNTAXES_MAX);
+}
+
 #[test]
 fn the_largest_sensible_proposal_is_taken() {
     let syntax = |number| TransferSyntaxUid::try_from(&*format!("1.2.840.10008.1.2.4.{number}")).unwrap();
