@@ -89,6 +89,8 @@ impl Send {
             senders.spawn(async move { send.part(&part, &begin).await });
         }
         tokio::select! {
+            // A short part may have ended by the time we are woken.
+            biased;
             _all = begin.wait() => {}
             Some(ended) = senders.join_next() => {
                 ended??;

@@ -52,7 +52,11 @@ fn told(address: &str, inspection: &Inspection, trust: Option<&Trust>, now: Unix
             None => "it would do".to_owned(),
             Some(distrust) => distrust.to_string(),
         }),
-        "paste": certificates.first().map(|own| paste(own, inspection.asks_for_certificate)),
+        // Not of a peer that did not show that the certificate is its own.
+        "paste": certificates
+            .first()
+            .filter(|_| inspection.tls.is_some() || inspection.asks_for_certificate)
+            .map(|own| paste(own, inspection.asks_for_certificate)),
     })
 }
 

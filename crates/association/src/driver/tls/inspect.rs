@@ -75,7 +75,8 @@ impl Inspection {
 
 /// Does a handshake with `address` (`host:port`), believes whatever certificate comes, and closes. Nothing is sent over the
 /// connection; a peer that closes without a word is asked once for an association without TLS, to know whether it speaks
-/// plain DICOM. The peer's signature is verified all the same: what is shown is the certificate of whoever is there.
+/// plain DICOM. The peer's signature is verified all the same; where it is wrong, [`tls`](Inspection::tls) is `None`, and the
+/// certificate shown is not its own.
 ///
 /// # Errors
 /// [`AssociationError`] when there is no connection; whatever goes wrong after that stands in the [`Inspection`].
