@@ -52,6 +52,32 @@ pub trait Program {
     }
 }
 
+/// A peer that is one script of ours over its library: a role, a port, and what the role needs.
+pub(super) trait Script {
+    /// The script in this role, about to be given the rest.
+    fn script(&self, role: &str, port: u16) -> Result<Command, PeerError>;
+}
+
+impl<S: Script> Program for S {
+    fn echo(&self, port: u16) -> Result<Command, PeerError> {
+        self.script("echo", port)
+    }
+
+    fn send(&self, port: u16, files: &[PathBuf]) -> Result<Command, PeerError> {
+        let mut command = self.script("send", port)?;
+        command.args(files);
+        Ok(command)
+    }
+
+    fn receive(&self, port: u16, folder: &Path, max_pdu_length: Option<u32>) -> Result<Command, PeerError> {
+        let mut command = self.script("receive", port)?;
+        command
+            .arg(folder)
+            .args(max_pdu_length.map(|length| length.to_string()));
+        Ok(command)
+    }
+}
+
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, PeerError> {
     let mut files = files_in(folder)?;
     for entry in folder.read_dir().map_err(|source| io_error(folder, source))? {
