@@ -16,9 +16,7 @@ use packhorse_association::{
 };
 use packhorse_daemon::admin;
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{
-    Answer, ContextAnswer, ContextResult, PresentationContextId, Proposal, ProposedContext,
-};
+use packhorse_dicom::negotiation::{Answer, PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::AbstractSyntaxUid;
 use packhorse_edge::{Gateway, Running};
@@ -323,12 +321,7 @@ async fn peek_max_pdu_length(stream: &TcpStream) -> Option<u32> {
 }
 
 fn everything(proposal: &Proposal) -> Answer {
-    let answer = |context: &ProposedContext| match context.transfer_syntaxes.first() {
-        Some(syntax) => ContextAnswer::Accepted(syntax.clone()),
-        None => ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED),
-    };
-    let contexts = proposal.contexts.iter();
-    Answer::Accept(contexts.map(|context| (context.id, answer(context))).collect())
+    proposal.answer_each(ProposedContext::accept_first)
 }
 
 async fn take(stream: TcpStream, tls: Option<TlsAcceptor>, seen: &Seen) -> Result<(), AssociationError> {
