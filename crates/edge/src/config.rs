@@ -1,5 +1,8 @@
 //! `edge.toml`.
 
+mod delivery;
+mod destination;
+mod problems;
 mod tls;
 
 use std::net::SocketAddr;
@@ -8,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use packhorse_association::AcceptorConfig;
-use packhorse_association::driver::tls::{DEFAULT_HANDSHAKE, TlsAcceptor, TlsRequestor, Trust};
+use packhorse_association::driver::tls::{DEFAULT_HANDSHAKE, TlsAcceptor, Trust};
 use packhorse_association::negotiate::OWN_MAX_RANGE;
 use packhorse_daemon::config::{ConfigError, ConfigProblem, load};
 use packhorse_daemon::{ByteSize, Span};
@@ -19,16 +22,18 @@ use packhorse_policy::config::{RawRoute, RawRule, RawSource};
 use packhorse_policy::{Engine, HostPattern};
 use serde::Deserialize;
 
+pub use delivery::DeliveryTimes;
+use delivery::{RawDelivery, times};
+pub use destination::Destination;
+use destination::{RawDestination, destinations};
+use problems::Problems;
 pub use tls::DatedCertificate;
-use tls::{RawDestinationTls, RawListenerTls, TlsReader};
+use tls::{RawListenerTls, TlsReader};
 
 /// Name of the configuration file in the edge's folder.
 pub const FILE_NAME: &str = "edge.toml";
 /// Title under which `edge-gateway send` asks policy, unless configured.
 const SEND_AE_TITLE: &str = "PACKHORSE_SEND";
-
-/// Shortest time that anything may be configured to wait.
-const SPAN_MIN: Duration = Duration::from_millis(10);
 
 /// Operations of one association that may be under way: they wait in its socket.
 const ASYNC_OPERATIONS_MAX: u16 = 64;
@@ -63,31 +68,9 @@ struct RawListener {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct RawDestination {
-    ae_title: String,
-    address: String,
-    calling_ae_title: String,
-    accept_from: Vec<String>,
-    tls: Option<RawDestinationTls>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
 struct RawSpool {
     slab: Option<ByteSize>,
     reserve: Option<ByteSize>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct RawDelivery {
-    retry_min: Option<Span>,
-    retry_max: Option<Span>,
-    tries: Option<u32>,
-    try_again: Option<Span>,
-    paused_again: Option<Span>,
-    idle: Option<Span>,
-    answer: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -119,40 +102,6 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `None`: without TLS.
     pub tls: Option<TlsAcceptor>,
-}
-
-/// A PACS we deliver to.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// Its AE title, under which other sites know it.
-    pub ae_title: AeTitle,
-    /// `host:port`.
-    pub address: String,
-    /// The title that this PACS knows us by.
-    pub calling_ae_title: AeTitle,
-    /// Sites that may send to it.
-    pub accept_from: Vec<SiteName>,
-    /// `None`: without TLS.
-    pub tls: Option<TlsRequestor>,
-}
-
-/// How deliveries to PACS are tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeliveryTimes {
-    /// Pause after the first failure of a destination. Default 1 s.
-    pub retry_min: Duration,
-    /// Longest pause. Default 5 min.
-    pub retry_max: Duration,
-    /// Tries of one instance that the PACS answers with a failure which may pass. Default 3.
-    pub tries: u32,
-    /// Between those tries. Default 20 min.
-    pub try_again: Duration,
-    /// How often a paused destination is tried again. Default 1 min.
-    pub paused_again: Duration,
-    /// How long an association is kept for the next instance. Default 10 s, at most 1 min.
-    pub idle: Duration,
-    /// How long a PACS may take to answer a C-STORE. Default 5 min.
-    pub answer: Duration,
 }
 
 /// The configuration, checked.
@@ -314,37 +263,6 @@ impl Config {
     }
 }
 
-#[derive(Default)]
-struct Problems(Vec<ConfigProblem>);
-
-impl Problems {
-    fn add(&mut self, path: String, problem: String) {
-        self.0.push(ConfigProblem { path, problem });
-    }
-
-    /// A time that something waits for: none at all would be a busy loop, or an end before the beginning.
-    fn span(&mut self, table: &str, key: &str, given: Option<Span>, default: Duration) -> Duration {
-        let span = given.map_or(default, |span| span.0);
-        if span < SPAN_MIN {
-            self.add(
-                format!("{table}.{key}"),
-                format!("{span:?} is too short: {SPAN_MIN:?} at least"),
-            );
-        }
-        span
-    }
-
-    fn count(&mut self, path: &str, given: Option<usize>) {
-        if given == Some(0) {
-            self.add(path.to_owned(), "there is at least 1".to_owned());
-        }
-    }
-
-    fn take<T, E: std::fmt::Display>(&mut self, path: String, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.add(path, error.to_string())).ok()
-    }
-}
-
 fn listeners(raw: &[RawListener], acceptors: Vec<Option<TlsAcceptor>>, problems: &mut Problems) -> Vec<Listener> {
     let mut all: Vec<Listener> = Vec::new();
     for ((listener, tls), number) in raw.iter().zip(acceptors).zip(1..) {
@@ -363,48 +281,6 @@ fn listeners(raw: &[RawListener], acceptors: Vec<Option<TlsAcceptor>>, problems:
     all
 }
 
-fn destinations(
-    raw: &[RawDestination],
-    requestors: Vec<Option<TlsRequestor>>,
-    problems: &mut Problems,
-) -> Vec<Destination> {
-    let mut all: Vec<Destination> = Vec::new();
-    for ((destination, tls), number) in raw.iter().zip(requestors).zip(1..) {
-        let path = |key: &str| format!("destination[{number}].{key}");
-        let ae_title = problems.take(path("ae_title"), AeTitle::try_from(destination.ae_title.as_str()));
-        let calling = problems.take(
-            path("calling_ae_title"),
-            AeTitle::try_from(destination.calling_ae_title.as_str()),
-        );
-        if !is_host_port(&destination.address) {
-            let problem = format!("{:?} is no \"host:port\"", destination.address);
-            problems.add(path("address"), problem);
-        }
-        let sites = destination.accept_from.iter().zip(1..);
-        let accept_from = sites
-            .filter_map(|(site, at)| {
-                problems.take(
-                    format!("{}[{at}]", path("accept_from")),
-                    SiteName::try_from(site.as_str()),
-                )
-            })
-            .collect();
-        if let (Some(ae_title), Some(calling_ae_title)) = (ae_title, calling) {
-            if all.iter().any(|other| other.ae_title == ae_title) {
-                problems.add(path("ae_title"), format!("there is a destination {ae_title} already"));
-            }
-            all.push(Destination {
-                ae_title,
-                address: destination.address.clone(),
-                calling_ae_title,
-                accept_from,
-                tls,
-            });
-        }
-    }
-    all
-}
-
 fn host_names(sources: &[RawSource]) -> Vec<String> {
     let hosts = sources.iter().flat_map(|source| &source.hosts);
     let mut names: Vec<_> = hosts
@@ -414,41 +290,6 @@ fn host_names(sources: &[RawSource]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-fn is_host_port(address: &str) -> bool {
-    address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
-fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
-    let mut span =
-        |key: &str, span: Option<Span>, default| problems.span("delivery", key, span, Duration::from_secs(default));
-    let times = DeliveryTimes {
-        retry_min: span("retry_min", raw.retry_min, 1),
-        retry_max: span("retry_max", raw.retry_max, 300),
-        tries: raw.tries.unwrap_or(3),
-        try_again: span("try_again", raw.try_again, 1200),
-        paused_again: span("paused_again", raw.paused_again, 60),
-        idle: raw.idle.map_or(Duration::from_secs(10), |span| span.0),
-        answer: span("answer", raw.answer, 300),
-    };
-    if times.retry_min > times.retry_max {
-        let problem = format!("{:?} is longer than retry_max, {:?}", times.retry_min, times.retry_max);
-        problems.add("delivery.retry_min".to_owned(), problem);
-    }
-    if times.idle > Duration::from_secs(60) {
-        problems.add(
-            "delivery.idle".to_owned(),
-            "an association is kept for a minute (60s) at most".to_owned(),
-        );
-    }
-    problems.count(
-        "delivery.tries",
-        raw.tries.and_then(|tries| usize::try_from(tries).ok()),
-    );
-    times
 }
 
 fn acceptor(raw: &RawLimits, problems: &mut Problems) -> AcceptorConfig {

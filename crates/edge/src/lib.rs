@@ -22,6 +22,8 @@ mod ledger;
 mod link;
 mod messages;
 mod names;
+#[expect(dead_code, reason = "its callers come with the parts that notice")]
+mod notices;
 mod place;
 mod shared;
 #[cfg(test)]
