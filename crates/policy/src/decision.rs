@@ -6,6 +6,7 @@ use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, TransferSyntaxUid};
 use packhorse_ids::Priority;
 
+use crate::knowledge::NotTaken;
 use crate::rule::RuleName;
 
 /// A caller that may send here.
@@ -24,13 +25,6 @@ pub struct Refused {
     pub rejection: Rejection,
     /// For the log: which title, and what to add to the configuration.
     pub why: String,
-}
-
-/// What the destination is known to take. Empty: nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DestinationKnowledge {
-    /// (class, syntax) pairs that were accepted.
-    pub takes: Vec<(AbstractSyntaxUid, TransferSyntaxUid)>,
 }
 
 /// A whole decision.
@@ -55,6 +49,32 @@ pub struct ContextDecision {
     pub rule: Option<RuleName>,
     /// Whether the class belongs to a study's account: other services and Verification do not.
     pub is_storage: bool,
+    /// The destination is known not to take this. With an accepted context a warning; with a rejected one why it is
+    /// rejected, though its rule accepts it. `None`: nothing is known against it, or a rule has rejected it already.
+    pub not_taken: Option<NotTaken>,
+}
+
+impl ContextDecision {
+    /// What the destination is known to refuse, when the context was rejected because of that and not by its rule.
+    #[must_use]
+    pub const fn refused_for_destination(&self) -> Option<NotTaken> {
+        match self.answer {
+            ContextAnswer::Rejected(_) => self.not_taken,
+            ContextAnswer::Accepted(_) => None,
+        }
+    }
+
+    /// Who decided, for a log or a ledger: the rule, and whether the destination was why, such as `rule 5 (storage), but the
+    /// destination is known not to take this class`. Empty for Verification.
+    #[must_use]
+    pub fn decided_by(&self) -> String {
+        let rule = self.rule.as_ref().map(ToString::to_string).unwrap_or_default();
+        match self.refused_for_destination() {
+            None => rule,
+            Some(NotTaken::Class) => format!("{rule}, but the destination is known not to take this class"),
+            Some(NotTaken::Syntax) => format!("{rule}, but the destination is known not to take it in these syntaxes"),
+        }
+    }
 }
 
 /// What is known of an instance once its header is scanned.

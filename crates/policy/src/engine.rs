@@ -1,22 +1,21 @@
 //! The engine: sources, routes and rules, and the questions they answer.
 
+mod contexts;
+
 use std::net::IpAddr;
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{
-    Answer, CommonExtended, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection,
-};
-use packhorse_dicom::sop_class::{self, Group, VERIFICATION};
+use packhorse_dicom::negotiation::{Answer, CommonExtended, Proposal, Rejection};
+use packhorse_dicom::sop_class;
 use packhorse_dicom::status::Status;
-use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
+use packhorse_dicom::transfer_syntax::IMPLICIT_VR_LE;
+use packhorse_dicom::uid::TransferSyntaxUid;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, Errors, RawRoute, RawRule, RawSource};
-use crate::decision::{
-    Admission, ContextDecision, Decision, DestinationKnowledge, Hold, InstanceDecision, InstanceFacts, Refused,
-};
+use crate::decision::{Admission, Decision, Hold, InstanceDecision, InstanceFacts, Refused};
 use crate::host::HostPattern;
+use crate::knowledge::DestinationKnowledge;
 use crate::route::Route;
 use crate::rule::{Outcome, Query, Rule, TitlePattern};
 
@@ -208,86 +207,6 @@ impl Engine {
         }
     }
 
-    fn decide_context(
-        &self,
-        proposal: &Proposal,
-        context: &ProposedContext,
-        known: &DestinationKnowledge,
-    ) -> ContextDecision {
-        let uid = context.abstract_syntax.as_str();
-        let class = sop_class::classify(uid, &proposal.common_extended);
-        let (id, abstract_syntax) = (context.id, context.abstract_syntax.clone());
-        if uid == VERIFICATION {
-            let answer = match context.transfer_syntaxes.first() {
-                Some(syntax) => ContextAnswer::Accepted(syntax.clone()),
-                None => ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED),
-            };
-            return ContextDecision {
-                id,
-                abstract_syntax,
-                answer,
-                rule: None,
-                is_storage: false,
-            };
-        }
-        let (calling, called) = (&proposal.calling_ae_title, &proposal.called_ae_title);
-        let route = self.route(called, &proposal.listener);
-        let query = |syntax| Query {
-            calling,
-            called,
-            uid,
-            class,
-            syntax,
-        };
-        let judged: Vec<_> = context
-            .transfer_syntaxes
-            .iter()
-            .filter_map(|syntax| Some((syntax, self.first(&query(syntax))?)))
-            .collect();
-        let open: Vec<_> = judged
-            .iter()
-            .filter(|(_, rule)| rule.outcome != Outcome::RefuseContext)
-            .collect();
-        let allowed: Vec<_> = open.iter().map(|(syntax, _)| *syntax).collect();
-        let chosen = choose(&allowed, &context.abstract_syntax, route, known);
-        let (answer, rule) = match chosen {
-            Some(syntax) => {
-                let rule = open.iter().find(|(open, _)| open == &syntax).map(|(_, rule)| *rule);
-                (ContextAnswer::Accepted(syntax.clone()), rule)
-            }
-            None => {
-                let rule = judged.first().map(|(_, rule)| *rule);
-                (
-                    ContextAnswer::Rejected(self.result(&query(implicit_vr_le()), rule)),
-                    rule,
-                )
-            }
-        };
-        let is_storage = class.group != Group::Service;
-        ContextDecision {
-            id,
-            abstract_syntax,
-            answer,
-            rule: rule.map(|rule| rule.name.clone()),
-            is_storage,
-        }
-    }
-
-    /// Why a context is rejected: 4 when its class would come in another syntax; 1 when it is refused because of this
-    /// caller or route; 3 when it is refused to everybody.
-    fn result(&self, implicit: &Query<'_>, rule: Option<&Rule>) -> ContextResult {
-        let in_implicit = self
-            .first(implicit)
-            .is_some_and(|rule| rule.outcome != Outcome::RefuseContext);
-        if in_implicit {
-            ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED
-        } else if rule.is_some_and(Rule::is_particular) {
-            ContextResult::USER_REJECTION
-        } else {
-            ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED
-        }
-    }
-
     /// The rule that decides. Implicit VR Little Endian is never refused for a class that is accepted in any other syntax
     /// (PS3.5 §10.1): there the rule that accepts it decides.
     fn first(&self, query: &Query<'_>) -> Option<&Rule> {
@@ -411,30 +330,6 @@ fn mismatch(facts: &InstanceFacts<'_>, rule: Option<&Rule>) -> InstanceDecision 
 
 fn comment(text: &str) -> String {
     text.chars().take(COMMENT_LEN_MAX).collect()
-}
-
-/// The transfer syntax among `allowed`, which are in the requestor's order. A route's list decides, but Implicit VR
-/// Little Endian is never refused for an accepted class (PS3.5 §10.1). Then what the destination is known to take, then
-/// Explicit and Implicit VR Little Endian: native syntaxes cost little on the wire. Then the requestor's first.
-fn choose<'a>(
-    allowed: &[&'a TransferSyntaxUid],
-    class: &AbstractSyntaxUid,
-    route: Option<&Route>,
-    known: &DestinationKnowledge,
-) -> Option<&'a TransferSyntaxUid> {
-    let find = |wanted: &str| allowed.iter().find(|syntax| syntax.as_str() == wanted).copied();
-    if let Some(route) = route.filter(|route| !route.transfer_syntaxes.is_empty()) {
-        let listed = route.transfer_syntaxes.iter().find_map(|wanted| find(wanted.as_str()));
-        return listed.or_else(|| find(IMPLICIT_VR_LE));
-    }
-    let taken = |syntax: &&&TransferSyntaxUid| known.takes.iter().any(|(known, by)| known == class && by == **syntax);
-    allowed
-        .iter()
-        .find(taken)
-        .copied()
-        .or_else(|| find(EXPLICIT_VR_LE))
-        .or_else(|| find(IMPLICIT_VR_LE))
-        .or_else(|| allowed.first().copied())
 }
 
 fn source(raw: &RawSource, path: &str, errors: &mut Errors) -> Source {

@@ -12,14 +12,14 @@ mod decision;
 mod engine;
 pub mod fuzzing;
 mod host;
+mod knowledge;
 mod route;
 mod rule;
 
 pub use config::ConfigError;
-pub use decision::{
-    Admission, ContextDecision, Decision, DestinationKnowledge, Hold, InstanceDecision, InstanceFacts, Refused,
-};
+pub use decision::{Admission, ContextDecision, Decision, Hold, InstanceDecision, InstanceFacts, Refused};
 pub use engine::{DEFAULT_RULES, Engine, Source};
 pub use host::HostPattern;
+pub use knowledge::{DestinationKnowledge, MirrorMode, NotTaken};
 pub use route::Route;
 pub use rule::{ClassPattern, Outcome, Rule, RuleName};

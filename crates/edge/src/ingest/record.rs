@@ -188,7 +188,7 @@ impl Record {
                 ContextAnswer::Accepted(_) => ContextResult::ACCEPTANCE.0,
                 ContextAnswer::Rejected(result) => result.0,
             },
-            rule: context.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
+            rule: context.decided_by(),
         };
         let opened = Fact::AssociationOpened(AssociationOpened {
             association: id,

@@ -104,7 +104,7 @@ impl Sender {
             && let ContextAnswer::Rejected(result) = &context.answer
         {
             let class = packhorse_dicom::sop_class::name_of(class.as_str());
-            let rule = context.rule.as_ref().map(ToString::to_string).unwrap_or_default();
+            let rule = context.decided_by();
             return Ok(FileResult::refused(
                 "",
                 format!("{class} is refused at negotiation by {rule}: {result}"),

@@ -1,12 +1,18 @@
-use packhorse_dicom::negotiation::PresentationContextId;
-use packhorse_dicom::uid::SopClassUid;
+use packhorse_dicom::negotiation::{ContextAnswer, ContextResult, PresentationContextId, ProposedContext};
+use packhorse_dicom::sop_class::VERIFICATION;
+use packhorse_dicom::transfer_syntax::EXPLICIT_VR_LE;
+use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid};
 use proptest::prelude::*;
 
 use super::*;
+use crate::decision::ContextDecision;
+use crate::knowledge::{MirrorMode, NotTaken};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const RAW: &str = "1.2.840.10008.5.1.4.1.1.66";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
+const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
 const JPIP: &str = "1.2.840.10008.1.2.4.94";
 
 #[derive(Deserialize)]
@@ -119,20 +125,111 @@ fn without_knowledge_native_little_endian_is_chosen_and_else_the_requestors_firs
     );
 }
 
+fn uid<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn knowing(
+    mode: MirrorMode,
+    takes: &[(&str, &str)],
+    refuses: &[(&str, &str)],
+    refuses_class: &[&str],
+) -> DestinationKnowledge {
+    let mut known = DestinationKnowledge::new(mode);
+    takes
+        .iter()
+        .for_each(|(class, syntax)| known.takes(uid(class), uid(syntax)));
+    refuses
+        .iter()
+        .for_each(|(class, syntax)| known.refuses(uid(class), uid(syntax)));
+    refuses_class.iter().for_each(|class| known.refuses_class(uid(class)));
+    known
+}
+
+/// The one context of PACS_A for ST_MARY: its answer, and what is known against it.
+fn knowingly(engine: &Engine, known: &DestinationKnowledge, class: &str, syntaxes: &[&str]) -> ContextDecision {
+    let proposal = proposal("PACS_A", "ST_MARY", &[(class, syntaxes)]);
+    engine.decide(&proposal, known).contexts.remove(0)
+}
+
+fn accepted(syntax: &str) -> ContextAnswer {
+    ContextAnswer::Accepted(uid(syntax))
+}
+
 #[test]
-fn what_the_destination_is_known_to_take_comes_first() {
-    let known = DestinationKnowledge {
-        takes: vec![(
-            AbstractSyntaxUid::try_from(CT).unwrap(),
-            TransferSyntaxUid::try_from(JPEG).unwrap(),
-        )],
+fn what_the_destination_is_known_to_take_comes_first_in_the_requestors_order() {
+    let known = knowing(MirrorMode::Advise, &[(CT, JPEG), (CT, JPEG_LS)], &[], &[]);
+    let decided = knowingly(&engine(""), &known, CT, &[EXPLICIT_VR_LE, JPEG_LS, JPEG]);
+    assert_eq!((decided.answer, decided.not_taken), (accepted(JPEG_LS), None));
+}
+
+#[test]
+fn advise_orders_and_marks_and_refuses_nothing() {
+    let known = knowing(MirrorMode::Advise, &[], &[(CT, EXPLICIT_VR_LE), (CT, JPEG)], &[MR]);
+    let asked = |class, syntaxes: &[&str]| {
+        let decided = knowingly(&engine(""), &known, class, syntaxes);
+        (decided.answer, decided.not_taken)
     };
-    let proposal = proposal("PACS_A", "ST_MARY", &[(CT, &[EXPLICIT_VR_LE, JPEG])]);
-    let decision = engine("").decide(&proposal, &known);
+    assert_eq!(asked(CT, &[EXPLICIT_VR_LE, JPEG, JPEG_LS]), (accepted(JPEG_LS), None));
+    assert_eq!(asked(CT, &[JPEG]), (accepted(JPEG), Some(NotTaken::Syntax)));
     assert_eq!(
-        decision.contexts[0].answer,
-        ContextAnswer::Accepted(TransferSyntaxUid::try_from(JPEG).unwrap())
+        asked(MR, &[JPEG, EXPLICIT_VR_LE]),
+        (accepted(EXPLICIT_VR_LE), Some(NotTaken::Class))
     );
+}
+
+#[test]
+fn strict_refuses_a_class_with_3_and_the_last_syntax_with_4_and_says_that_it_is_not_the_rule() {
+    let known = knowing(MirrorMode::Strict, &[], &[(CT, JPEG), (CT, JPEG_LS)], &[MR]);
+    let class = knowingly(&engine(""), &known, MR, &[IMPLICIT_VR_LE, JPEG]);
+    assert_eq!(
+        class.answer,
+        ContextAnswer::Rejected(ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    );
+    assert_eq!(class.refused_for_destination(), Some(NotTaken::Class));
+    assert_eq!(
+        class.decided_by(),
+        "rule 5 (storage), but the destination is known not to take this class"
+    );
+    let syntax = knowingly(&engine(""), &known, CT, &[JPEG, JPEG_LS]);
+    assert_eq!(
+        syntax.answer,
+        ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED)
+    );
+    assert_eq!(syntax.refused_for_destination(), Some(NotTaken::Syntax));
+    let left = knowingly(&engine(""), &known, CT, &[JPEG, "1.2.3.4"]);
+    assert_eq!((left.answer, left.not_taken), (accepted("1.2.3.4"), None));
+}
+
+#[test]
+fn strict_never_refuses_implicit_little_endian_without_its_class() {
+    let known = knowing(MirrorMode::Strict, &[], &[(CT, IMPLICIT_VR_LE), (CT, JPEG)], &[]);
+    let alone = knowingly(&engine(""), &known, CT, &[JPEG, IMPLICIT_VR_LE]);
+    assert_eq!(
+        (alone.answer, alone.not_taken),
+        (accepted(IMPLICIT_VR_LE), Some(NotTaken::Syntax))
+    );
+    let other = knowingly(&engine(""), &known, CT, &[IMPLICIT_VR_LE, JPEG_LS]);
+    assert_eq!((other.answer, other.not_taken), (accepted(JPEG_LS), None));
+}
+
+#[test]
+fn what_is_held_or_refused_at_the_instance_is_not_narrowed() {
+    let known = knowing(MirrorMode::Strict, &[], &[], &[CT]);
+    for outcome in ["hold", "refuse-instance"] {
+        let engine = engine(&format!("rule = [{{ class = [\"images\"], outcome = \"{outcome}\" }}]"));
+        let decided = knowingly(&engine, &known, CT, &[IMPLICIT_VR_LE]);
+        assert_eq!(decided.answer, accepted(IMPLICIT_VR_LE), "{outcome}");
+        assert_eq!(decided.refused_for_destination(), None);
+    }
+}
+
+#[test]
+fn what_a_rule_refuses_is_not_laid_to_the_destination() {
+    let known = knowing(MirrorMode::Strict, &[], &[], &[RAW]);
+    let decided = knowingly(&engine(""), &known, RAW, &[IMPLICIT_VR_LE]);
+    assert_eq!((decided.refused_for_destination(), decided.not_taken), (None, None));
+    assert_eq!(decided.decided_by(), "rule 1 (raw data)");
 }
 
 #[test]
