@@ -10,6 +10,7 @@ use packhorse_ledger::fact::{Fact, Released};
 use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 
 use crate::config::{Destination, FILE_NAME};
+use crate::hold::HeldBy;
 use crate::shared::{Shared, fact_bytes, queue_to};
 
 /// Entries read at a time.
@@ -91,8 +92,7 @@ pub(crate) fn write_down(folder: &Path, site: &SiteName, destination: &AeTitle) 
     Ok(true)
 }
 
-/// Releases what is held in the queues of our destinations although its site may send: nothing else is held there. How
-/// much it was.
+/// Releases what is held for lack of consent in the queues of our destinations although its site may send. How much it was.
 pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
     let mut released = 0;
     let counts = shared.spool.counts();
@@ -112,7 +112,8 @@ pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
             let Some((last, _)) = page.last() else { break };
             cursor = *last;
             let may_go = page.into_iter().map(|(_, entry)| entry);
-            let may_go = may_go.filter(|entry| destination.accept_from.contains(&entry.routing.source));
+            let is_consented = |entry: &Entry| destination.accept_from.contains(&entry.routing.source);
+            let may_go = may_go.filter(|entry| HeldBy::of(entry) == HeldBy::Consent && is_consented(entry));
             released += go_on(shared, may_go.collect(), "consent").await?;
         }
     }

@@ -17,6 +17,7 @@ mod consent;
 mod deliver;
 mod directory;
 mod gateway;
+mod hold;
 mod ingest;
 mod ledger;
 mod link;

@@ -20,6 +20,7 @@ use packhorse_spool::{Body, Custody, Entry, NewState, Store, StoreError};
 use packhorse_transport::{CustodianError, Refusal};
 
 use crate::consent;
+use crate::hold::HeldBy;
 use crate::messages::{EntryBytes, receipts};
 use crate::shared::{MESSAGES_QUEUE, Shared, fact_bytes, queue, queue_to};
 
@@ -128,7 +129,7 @@ impl EdgePlace {
         Placement {
             queue: queue(STRAY_QUEUE),
             custody: Custody::UntilAcked,
-            state: NewState::Held,
+            state: HeldBy::Stray.new_state(),
             facts: fact_bytes(&arrived).into_iter().collect(),
         }
     }
@@ -192,7 +193,7 @@ impl Place for EdgePlace {
                 by: consent::held_by(&self.shared, &opened.destination, &routing.source),
                 at: self.shared.clock.now(),
             }));
-            NewState::Held
+            HeldBy::Consent.new_state()
         };
         let facts = facts.iter().filter_map(fact_bytes).collect();
         Ok(Placement {

@@ -117,12 +117,15 @@ pub enum Custody {
 }
 
 /// The state an entry begins in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewState {
     /// To be claimed.
     Ready,
     /// Not before somebody reopens it.
-    Held,
+    Held {
+        /// Why: the entry's first note. At most 512 bytes.
+        note: String,
+    },
 }
 
 /// An entry to commit.

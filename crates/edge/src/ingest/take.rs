@@ -21,6 +21,7 @@ use packhorse_spool::{
 use tokio::sync::mpsc;
 
 use super::intake::{Measure, Sealing};
+use crate::hold::HeldBy;
 use crate::shared::{LINK_QUEUE, Shared, draw, fact_bytes, queue};
 
 /// Fragments that may wait for the worker of a long data set: 16 of 128 KiB.
@@ -195,11 +196,8 @@ impl Custodian<'_> {
             }
         };
         let routing = routing(associated, priority, &sealed);
-        let state = if held_by.is_some() {
-            NewState::Held
-        } else {
-            NewState::Ready
-        };
+        let by_rule = |rule: &String| HeldBy::Rule(rule.clone()).new_state();
+        let state = held_by.as_ref().map_or(NewState::Ready, by_rule);
         let delivery = routing.delivery;
         let received = InstanceReceived {
             delivery,

@@ -12,6 +12,9 @@ use crate::store::{Body, Custody, Entry, EntryState, Locator, NewEntry, NewState
 pub(super) const COLUMNS: &str = "delivery, payload, source, destination, kind, priority, sequence, length, blake3, \
                                   queue, custody, state, due, attempts, committed_at, note, locator, body, n";
 
+/// A note is cut here.
+const NOTE_LEN_MAX: usize = 512;
+
 /// A value of ours that does not read back: the file was changed by somebody else.
 #[derive(Debug, thiserror::Error)]
 #[error("column {_0} does not hold what was written")]
@@ -137,13 +140,10 @@ pub(super) fn insert(
         Body::Inline(bytes) => (None, Some(&**bytes)),
         Body::Stored(locator) => (Some(&*locator.bytes), None),
     };
-    let state = match new.state {
-        NewState::Ready => EntryState::Ready,
-        NewState::Held => EntryState::Held,
-    };
+    let (state, note) = begun(&new.state);
     let sql = "INSERT INTO entry (delivery, payload, source, destination, kind, priority, sequence, length, blake3,
                    queue, custody, state, due, attempts, committed_at, note, locator, body)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, '', ?, ?)";
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)";
     connection.prepare_cached(sql)?.execute(params![
         routing.delivery.as_bytes(),
         routing.payload.as_bytes(),
@@ -158,10 +158,24 @@ pub(super) fn insert(
         u8::from(new.custody == Custody::UntilReleased),
         state.code(),
         now.unix_micros(),
+        note,
         locator,
         body,
     ])?;
     Ok(())
+}
+
+/// The state that an entry begins in, and its note.
+pub(super) fn begun(state: &NewState) -> (EntryState, &str) {
+    match state {
+        NewState::Ready => (EntryState::Ready, ""),
+        NewState::Held { note } => (EntryState::Held, cut(note)),
+    }
+}
+
+/// A note as it is kept.
+pub(super) fn cut(note: &str) -> &str {
+    note.split_at(note.floor_char_boundary(NOTE_LEN_MAX)).0
 }
 
 /// The next number of (source, destination).

@@ -13,10 +13,7 @@ use super::place::Place;
 use super::rows;
 use super::shared::{Counted, Shared};
 use crate::error::StoreError;
-use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, NewState, Settlement};
-
-/// A note is cut here.
-const NOTE_LEN_MAX: usize = 512;
+use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, Settlement};
 
 /// Work, and who waits for it.
 #[derive(Debug)]
@@ -220,11 +217,7 @@ impl Batch<'_> {
             _ => entry.routing.sequence,
         };
         rows::insert(self.db, entry, sequence, self.now)?;
-        let state = match entry.state {
-            NewState::Ready => EntryState::Ready,
-            NewState::Held => EntryState::Held,
-        };
-        let counted = (entry.queue.clone(), entry.routing.kind, state);
+        let counted = (entry.queue.clone(), entry.routing.kind, rows::begun(&entry.state).0);
         self.effects.count(counted, 1, entry.routing.length);
         self.effects.entries += 1;
         Ok(Committed {
@@ -251,7 +244,7 @@ impl Batch<'_> {
             Settlement::Held { note } => (EntryState::Held, never, false, Some(note)),
             Settlement::Failed { note } => (EntryState::Failed, never, true, Some(note)),
         };
-        let note = note.map(|note| note.split_at(note.floor_char_boundary(NOTE_LEN_MAX)).0);
+        let note = note.map(|note| rows::cut(note));
         let sql = "UPDATE entry SET state = ?, due = ?, attempts = attempts + ?, note = coalesce(?, note)
                    WHERE delivery = ?";
         let due = due.unix_micros();
