@@ -199,7 +199,7 @@ impl Door {
                 EntryState::Held => fact_bytes(&Fact::Released(Released { delivery, by, at })),
                 EntryState::Failed => fact_bytes(&Fact::Reopened(Reopened { delivery, by, at })),
                 // It was under way all the time.
-                EntryState::Ready | EntryState::Acked => None,
+                EntryState::Ready | EntryState::Acked | EntryState::Kept => None,
             }
         };
         let facts = entries.iter().filter_map(fact).collect();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use packhorse_association::CStoreRq;
@@ -160,6 +161,8 @@ fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>, names: impl FnOnce(Vec<S
         slab_len: 1 << 20,
         reserve: 1,
         disk,
+        kept_for: Duration::from_secs(3600),
+        ..SpoolConfig::default()
     };
     let (spool, epoch) = Spool::open(&folder.join("spool"), spool_config, Arc::clone(&clock)).unwrap();
     let config = Config::load(folder).unwrap();
@@ -324,6 +327,6 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
     let begun = tokio::time::Instant::now();
     while !is_so().await {
         assert!(begun.elapsed().as_secs() < 60, "{what} did not come");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

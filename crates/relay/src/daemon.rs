@@ -309,7 +309,9 @@ impl Shared {
         for count in self.spool.counts().iter().filter(|count| count.queue == queue) {
             let (entries, bytes) = match count.state {
                 EntryState::Failed => (&mut failed, &mut failed_bytes),
-                EntryState::Ready | EntryState::Acked | EntryState::Held => (&mut waiting, &mut waiting_bytes),
+                EntryState::Ready | EntryState::Acked | EntryState::Held | EntryState::Kept => {
+                    (&mut waiting, &mut waiting_bytes)
+                }
             };
             *entries += count.entries;
             *bytes += count.bytes;

@@ -165,10 +165,12 @@ pub enum EntryState {
     Held,
     /// Given up; waits for somebody.
     Failed,
+    /// Done with. Its bytes are still here, and may go at any time.
+    Kept,
 }
 
 impl EntryState {
-    pub(crate) const ALL: [Self; 4] = [Self::Ready, Self::Acked, Self::Held, Self::Failed];
+    pub(crate) const ALL: [Self; 5] = [Self::Ready, Self::Acked, Self::Held, Self::Failed, Self::Kept];
 
     /// The number in a spool's folder.
     pub(crate) const fn code(self) -> u8 {
@@ -177,6 +179,7 @@ impl EntryState {
             Self::Acked => 1,
             Self::Held => 2,
             Self::Failed => 3,
+            Self::Kept => 4,
         }
     }
 }
@@ -234,6 +237,10 @@ pub enum Settlement {
     },
     /// Gone, by somebody's decision, which a fact records.
     Discarded,
+    /// As [`Released`](Self::Released), but the bytes stay to be reopened, as long as
+    /// [`SpoolConfig`](crate::SpoolConfig) keeps them and nothing new needs their room. A kept entry is never claimed, and
+    /// of what is settled of it later only its end counts.
+    Kept,
 }
 
 /// What is remembered of an id.
@@ -312,8 +319,13 @@ pub trait Index: Send + Sync {
     /// Gives leases back, without a try being counted.
     async fn unclaim(&self, epoch: Epoch, deliveries: Vec<DeliveryId>) -> Result<(), StoreError>;
 
-    /// Makes held, failed and acknowledged entries ready again, with no tries counted, and records facts, all or nothing. Gives
-    /// how many there were.
+    /// Leases these entries, whatever their state, so that nobody else works on them meanwhile; settling, reopening or
+    /// [`unclaim`](Self::unclaim) gives the leases back. What is not here, or is somebody else's now, is left out.
+    async fn lease(&self, epoch: Epoch, deliveries: Vec<DeliveryId>, lease: Duration)
+    -> Result<Vec<Entry>, StoreError>;
+
+    /// Makes entries ready again that are held, failed, acknowledged or kept, or that wait for their next try, with no tries
+    /// counted, and records facts, all or nothing. Gives how many there were.
     async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>, facts: Vec<Bytes>) -> Result<u64, StoreError>;
 
     /// What is remembered of these ids, in their order.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 mod common;
+#[path = "common/small_disk.rs"]
+mod small_disk;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +16,7 @@ use packhorse_ids::{DeliveryId, FakeClock, Kind, PayloadId, SystemClock, WallTim
 use packhorse_spool::{
     Body, Disk, Index as _, NewEntry, Payloads as _, RealDisk, Settlement, Spool, SpoolConfig, StoreError,
 };
+use small_disk::SmallDisk;
 
 const MIB: usize = 1 << 20;
 
@@ -144,36 +147,6 @@ fn an_old_payload_that_did_not_go_on_is_forgotten_and_a_new_one_is_not() {
     });
 }
 
-/// A disk with so many bytes, of which slabs and files of their own take theirs.
-#[derive(Debug)]
-struct SmallDisk {
-    length: AtomicU64,
-}
-
-impl Disk for SmallDisk {
-    fn write(&self, file: &std::fs::File, pieces: &mut [std::io::IoSlice<'_>], offset: u64) -> std::io::Result<()> {
-        RealDisk.write(file, pieces, offset)
-    }
-
-    fn sync(&self, file: &std::fs::File) -> std::io::Result<()> {
-        RealDisk.sync(file)
-    }
-
-    fn sync_folder(&self, folder: &std::fs::File) -> std::io::Result<()> {
-        RealDisk.sync_folder(folder)
-    }
-
-    fn free(&self, folder: &Path) -> std::io::Result<u64> {
-        let mut used = 0;
-        for file in std::fs::read_dir(folder)? {
-            let file = file?;
-            let is_payload = !file.file_name().to_str().unwrap().starts_with("index");
-            used += if is_payload { file.metadata()?.len() } else { 0 };
-        }
-        Ok(self.length.load(Ordering::SeqCst).saturating_sub(used))
-    }
-}
-
 #[test]
 fn a_full_spool_takes_again_when_it_has_been_emptied() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,6 +157,7 @@ fn a_full_spool_takes_again_when_it_has_been_emptied() {
         slab_len: MIB as u64,
         reserve: 2 * MIB as u64,
         disk: disk.clone(),
+        ..SpoolConfig::default()
     };
     runtime().block_on(async {
         let (spool, epoch) = Spool::open(folder.path(), config, Arc::new(SystemClock)).unwrap();
@@ -224,6 +198,7 @@ fn a_full_spool_takes_messages_and_settlements_but_no_deliveries() {
         slab_len: MIB as u64,
         reserve: 4 * MIB as u64,
         disk: disk.clone(),
+        ..SpoolConfig::default()
     };
     let inline = |id, kind| {
         let mut new = entry(id, Body::Inline(of(1, 1)));

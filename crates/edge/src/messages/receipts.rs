@@ -278,7 +278,7 @@ async fn of_entry(shared: &Shared, entry: &Entry, view: Option<&DeliveryView>) -
             reason: said().unwrap_or_default(),
             at,
         })),
-        EntryState::Ready | EntryState::Acked => {}
+        EntryState::Ready | EntryState::Acked | EntryState::Kept => {}
     }
     receipts
 }

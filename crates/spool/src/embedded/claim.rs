@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_ids::{Priority, WallTime};
-use rusqlite::{Connection, params};
+use packhorse_ids::{DeliveryId, Priority, WallTime};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::pins::Pin;
 use super::place::Place;
@@ -18,6 +18,8 @@ const DUE: &str = "SELECT n FROM entry WHERE queue = ? AND state = ? AND priorit
 
 /// The states that are claimed, in this order.
 pub(super) const CLAIMED: [EntryState; 2] = [EntryState::Ready, EntryState::Acked];
+/// One that changes just while it is leased is looked at again.
+const TAKE_TRIES: usize = 3;
 const PRIORITIES: [Priority; 3] = [Priority::Stat, Priority::Routine, Priority::Bulk];
 
 /// What is asked for.
@@ -38,7 +40,7 @@ pub(super) fn claim(db: &Connection, shared: &Arc<Shared>, asked: &Asked) -> rus
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let claimed = take(db, shared, asked, now, &found)?;
+        let claimed = take(db, shared, asked.lease, now, &found)?;
         // Nothing, only when somebody else took or settled all of them meanwhile.
         if !claimed.is_empty() {
             return Ok(claimed);
@@ -66,10 +68,36 @@ fn due(db: &Connection, shared: &Shared, asked: &Asked, now: WallTime) -> rusqli
     Ok(found)
 }
 
+/// Leases these, if they are here and nobody has them.
+pub(super) fn claim_these(
+    db: &Connection,
+    shared: &Arc<Shared>,
+    deliveries: Vec<DeliveryId>,
+    lease: Duration,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = db.prepare_cached("SELECT n FROM entry WHERE delivery = ?")?;
+    let (mut claimed, mut left) = (Vec::new(), deliveries);
+    for _ in 0..TAKE_TRIES {
+        let number = |delivery: &DeliveryId| {
+            let found = statement.query_row([delivery.as_bytes()], |row| row.get::<_, i64>(0));
+            found.optional().map(|number| number.map(i64::cast_unsigned))
+        };
+        let found: rusqlite::Result<Vec<Option<u64>>> = left.iter().map(number).collect();
+        let found: Vec<u64> = found?.into_iter().flatten().collect();
+        let taken = take(db, shared, lease, shared.clock.now(), &found)?;
+        left.retain(|delivery| taken.iter().all(|entry| entry.routing.delivery != *delivery));
+        claimed.extend(taken);
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
 fn take(
     db: &Connection,
     shared: &Arc<Shared>,
-    asked: &Asked,
+    lease: Duration,
     now: WallTime,
     found: &[u64],
 ) -> rusqlite::Result<Vec<Entry>> {
@@ -77,7 +105,7 @@ fn take(
     for number in found {
         entries.extend(rows::nth(db, *number)?.map(|entry| (*number, entry)));
     }
-    let until = now.saturating_add(asked.lease);
+    let until = now.saturating_add(lease);
     entries.retain(|(number, entry)| shared.leases().take(*number, entry.routing.delivery, now, until));
     entries.iter_mut().for_each(|(_, entry)| pin(shared, &mut entry.body));
     // Whatever was settled before it was leased is seen now; what comes later finds the lease and the pin.

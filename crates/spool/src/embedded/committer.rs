@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use packhorse_ids::{PayloadId, WallTime};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::compact::Compactor;
 use super::place::Place;
 use super::shared::Shared;
-use super::work::{Batch, Done, Effects, Op};
+use super::work::{Batch, Done, Effects, Op, Work};
 use crate::error::StoreError;
 use crate::stopping;
 use crate::store::{Locator, QueueName};
@@ -142,6 +142,9 @@ impl Committer {
                 if has_entries {
                     stopping::at("after_commit");
                 }
+                if batch.iter().any(|op| matches!(op.work, Work::GiveUpKept { .. })) {
+                    self.note_free_pages();
+                }
                 batch
                     .into_iter()
                     .zip(answers)
@@ -228,6 +231,28 @@ impl Committer {
             }
         }
         self.note_free_pages();
+        self.give_way_early();
+    }
+
+    /// What is kept goes well before anything new would be refused for it: as soon as the disk is short.
+    fn give_way_early(&mut self) {
+        if !self.shared.is_short() || self.shared.kept_len() == 0 {
+            return;
+        }
+        let free = self.shared.config.disk.free(&self.shared.folder).unwrap_or(0);
+        let free = free.saturating_add(self.shared.index_free.load(Ordering::Relaxed));
+        let wanted = self.shared.config.reserve.saturating_mul(2);
+        let (reply, _nobody) = oneshot::channel();
+        let work = Work::GiveUpKept {
+            until: None,
+            bytes: wanted.saturating_sub(free),
+        };
+        self.process(vec![Op {
+            epoch: None,
+            work,
+            reply,
+        }]);
+        self.shared.slabs.release_empty();
     }
 
     fn checkpoint(&mut self) {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::claim::{self, Asked};
 use super::rows;
-use super::shared::{Counted, ask};
+use super::shared::{Counted, RoomCheck, Shared, ask};
 use super::spool::Spool;
 use super::work::Work;
 use crate::error::StoreError;
@@ -30,7 +30,7 @@ impl Index for Spool {
         facts: Vec<Bytes>,
     ) -> Result<Vec<Committed>, StoreError> {
         if !entries.is_empty() {
-            self.check_room_for(&entries)?;
+            self.shared.make_room(check_for(&entries)).await?;
         }
         let done = ask(&self.shared, Some(epoch), Work::Commit { entries, facts }).await?;
         Ok(done.committed)
@@ -78,6 +78,19 @@ impl Index for Spool {
         }
         self.shared.wake_all();
         Ok(())
+    }
+
+    async fn lease(
+        &self,
+        epoch: Epoch,
+        deliveries: Vec<DeliveryId>,
+        lease: Duration,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if epoch != self.shared.epoch {
+            return Err(StoreError::Stale);
+        }
+        self.query(move |db, shared| claim::claim_these(db, shared, deliveries, lease))
+            .await
     }
 
     async fn reopen(&self, epoch: Epoch, deliveries: Vec<DeliveryId>, facts: Vec<Bytes>) -> Result<u64, StoreError> {
@@ -189,16 +202,17 @@ impl Spool {
         };
         self.query(move |db, shared| claim::claim(db, shared, &asked)).await
     }
+}
 
-    fn check_room_for(&self, entries: &[NewEntry]) -> Result<(), StoreError> {
-        let is_inline = |entry: &&NewEntry| matches!(entry.body, Body::Inline(_));
-        let is_delivery = |entry: &NewEntry| entry.routing.kind == Kind::Delivery;
-        if entries.iter().filter(is_inline).any(is_delivery) {
-            self.shared.check_room()
-        } else if entries.iter().all(|entry| is_inline(&entry)) {
-            self.shared.check_room_for_message()
-        } else {
-            self.shared.check_room_for_row()
-        }
+/// What has to be free for these entries.
+fn check_for(entries: &[NewEntry]) -> RoomCheck {
+    let is_inline = |entry: &&NewEntry| matches!(entry.body, Body::Inline(_));
+    let is_delivery = |entry: &NewEntry| entry.routing.kind == Kind::Delivery;
+    if entries.iter().filter(is_inline).any(is_delivery) {
+        Shared::check_room
+    } else if entries.iter().all(|entry| is_inline(&entry)) {
+        Shared::check_room_for_message
+    } else {
+        Shared::check_room_for_row
     }
 }

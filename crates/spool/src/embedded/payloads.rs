@@ -19,10 +19,15 @@ use crate::store::{Body, Locator, PayloadWriter, Payloads};
 #[async_trait]
 impl Payloads for Spool {
     async fn begin(&self, payload: PayloadId, length: Option<u64>) -> Result<Box<dyn PayloadWriter>, StoreError> {
-        self.shared.check_room_for_row()?;
-        let claimed = Claimed::new(&self.shared, payload);
-        let claimed = claimed.ok_or(StoreError::NotFound("this payload is being written already"))?;
-        Ok(Box::new(self.begin_alone(claimed, length).await?))
+        loop {
+            self.shared.make_room(Shared::check_room_for_row).await?;
+            let claimed = Claimed::new(&self.shared, payload);
+            let claimed = claimed.ok_or(StoreError::NotFound("this payload is being written already"))?;
+            match self.begin_alone(claimed, length).await {
+                Err(StoreError::Full { .. }) if self.shared.give_way().await => {}
+                begun => return Ok(Box::new(begun?)),
+            }
+        }
     }
 
     async fn have(&self, payload: PayloadId) -> Result<SegmentSet, StoreError> {

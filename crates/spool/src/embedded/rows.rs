@@ -94,6 +94,7 @@ pub(super) struct Brief {
     pub(super) custody: Custody,
     pub(super) sequence: Sequence,
     pub(super) length: u64,
+    pub(super) due: WallTime,
     pub(super) locator: Option<Locator>,
 }
 
@@ -105,7 +106,7 @@ impl Brief {
 }
 
 pub(super) fn brief(connection: &Connection, delivery: DeliveryId) -> rusqlite::Result<Option<Brief>> {
-    let sql = "SELECT queue, state, custody, length, locator, sequence, kind FROM entry WHERE delivery = ?";
+    let sql = "SELECT queue, state, custody, length, locator, sequence, kind, due FROM entry WHERE delivery = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
         let code: u8 = row.get(1)?;
@@ -123,6 +124,7 @@ pub(super) fn brief(connection: &Connection, delivery: DeliveryId) -> rusqlite::
             },
             sequence: Sequence(row.get::<_, i64>(5)?.cast_unsigned()),
             length: row.get::<_, i64>(3)?.cast_unsigned(),
+            due: WallTime::from_unix_micros(row.get(7)?),
             locator: row.get::<_, Option<Vec<u8>>>(4)?.map(Locator::new),
         })
     };

@@ -49,6 +49,9 @@ CREATE TABLE partial (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is kept, by the time since when. Made when it is not there: costs what is not kept nothing.
+const KEPT_INDEX: &str = "CREATE INDEX IF NOT EXISTS entry_kept ON entry (due, n) WHERE state = 4";
+
 /// What is found when a folder is opened.
 pub(super) enum Found {
     Ready,
@@ -74,6 +77,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<Found> {
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?;
     }
+    connection.execute_batch(KEPT_INDEX)?;
     Ok(Found::Ready)
 }
 

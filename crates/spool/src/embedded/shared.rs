@@ -25,8 +25,13 @@ use crate::store::{EntryState, QueueName};
 
 /// What is counted together.
 pub(super) type Counted = (QueueName, Kind, EntryState);
+/// Asks whether there is room for something.
+pub(super) type RoomCheck = fn(&Shared) -> Result<(), StoreError>;
 /// Entries and bytes.
 pub(super) type Counts = HashMap<Counted, (u64, u64)>;
+
+/// So much of what is kept is given up at a time.
+const GIVE_WAY_LEN: u64 = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -267,6 +272,37 @@ impl Shared {
     /// when it is full would stay so.
     pub(super) fn check_room_for_message(&self) -> Result<(), StoreError> {
         self.check_room_above(self.config.reserve / 4)
+    }
+
+    /// What is kept.
+    pub(super) fn kept_len(&self) -> u64 {
+        let counts = self.counts();
+        let kept = counts.iter().filter(|((_, _, state), _)| *state == EntryState::Kept);
+        kept.map(|(_, (_, bytes))| *bytes).sum()
+    }
+
+    /// As `check`, but what is kept gives way, as much as is needed.
+    pub(super) async fn make_room(&self, check: RoomCheck) -> Result<(), StoreError> {
+        loop {
+            match check(self) {
+                Err(StoreError::Full { .. }) if self.give_way().await => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Gives some of what is kept up, the oldest first. Whether there was any: then it is worth asking for room again.
+    pub(super) async fn give_way(&self) -> bool {
+        if self.kept_len() == 0 {
+            return false;
+        }
+        let bytes = self.config.slab_len.max(GIVE_WAY_LEN);
+        let given_up = ask(self, None, Work::GiveUpKept { until: None, bytes }).await;
+        let gave = given_up.is_ok_and(|done| done.given_up > 0);
+        if gave {
+            self.slabs.release_empty();
+        }
+        gave
     }
 
     /// Rows that went have left room in the index, and slabs that hold nothing give theirs back to the disk: a spool that

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use packhorse_ids::{Clock, Epoch, Kind};
+use packhorse_ids::{Clock, Epoch, Kind, WallTime};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, watch};
 
@@ -15,8 +16,9 @@ use super::committer::{self, Committer, forget_old};
 use super::log;
 use super::place::{FileError, Place};
 use super::schema;
-use super::shared::{Counts, Parts, Shared, lock};
+use super::shared::{Counts, Parts, Shared, ask, lock};
 use super::slab::Slabs;
+use super::work::Work;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, StoreError};
 use crate::store::{EntryState, Locator, QueueName};
@@ -32,6 +34,11 @@ pub struct SpoolConfig {
     /// Bytes of the file system that payloads never use. Rows of what has its space already may use half of it, messages
     /// between edges three quarters: they free space. Default 256 MiB.
     pub reserve: u64,
+    /// How long [`Settlement::Kept`](crate::Settlement::Kept) keeps an entry. Default 0: not at all.
+    pub kept_for: Duration,
+    /// Bytes that are kept at most: above it the oldest go. Default `None`: a tenth of what the disk has for the spool when
+    /// it is opened.
+    pub kept_len: Option<u64>,
     /// The payload files' I/O.
     pub disk: Arc<dyn Disk>,
 }
@@ -41,6 +48,8 @@ impl Default for SpoolConfig {
         Self {
             slab_len: 64 << 20,
             reserve: 256 << 20,
+            kept_for: Duration::ZERO,
+            kept_len: None,
             disk: Arc::new(RealDisk),
         }
     }
@@ -72,8 +81,15 @@ impl Spool {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(folder: &Path, config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<(Arc<Self>, Epoch), OpenError> {
+    pub fn open(
+        folder: &Path,
+        mut config: SpoolConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Arc<Self>, Epoch), OpenError> {
         make_folder(folder, &*config.disk)?;
+        if config.kept_len.is_none() {
+            config.kept_len = Some(tenth(folder, &config).map_err(io_error(folder))?);
+        }
         let lock = lock_folder(folder)?;
         let index_path = folder.join("index.sqlite");
         let index_error = |error| OpenError::Index {
@@ -146,7 +162,32 @@ impl Spool {
     /// Whether it would take something new now: it is in order, and the reserve of the disk is untouched.
     #[must_use]
     pub fn takes(&self) -> bool {
-        self.shared.check_room().is_ok()
+        let is_there = |free: u64| free.saturating_add(self.shared.kept_len()) >= self.shared.config.reserve;
+        match self.shared.check_room() {
+            // What is kept would give way.
+            Err(StoreError::Full { free, .. }) => is_there(free) && self.shared.kept_len() > 0,
+            checked => checked.is_ok(),
+        }
+    }
+
+    /// Lets go what has been kept long enough; what is above the quota, or in the way of something new, has gone before.
+    /// How many entries it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn give_up_kept(&self) -> Result<u64, StoreError> {
+        let kept_for = self.shared.config.kept_for.as_micros();
+        let kept_for = i64::try_from(kept_for).unwrap_or(i64::MAX);
+        let mut all = 0;
+        loop {
+            let now = self.shared.clock.now().unix_micros();
+            let until = Some(WallTime::from_unix_micros(now.saturating_sub(kept_for)));
+            let done = ask(&self.shared, None, Work::GiveUpKept { until, bytes: 0 }).await?;
+            if done.given_up == 0 {
+                return Ok(all);
+            }
+            all += done.given_up;
+        }
     }
 
     /// Whether a write has failed; only opening it again helps.
@@ -216,6 +257,16 @@ fn make_folder(folder: &Path, disk: &dyn Disk) -> Result<(), OpenError> {
     }
     let synced = File::open(parent).and_then(|parent| disk.sync_folder(&parent));
     synced.map_err(io_error(parent))
+}
+
+/// A tenth of what the spool has and could have.
+fn tenth(folder: &Path, config: &SpoolConfig) -> io::Result<u64> {
+    let mut whole = config.disk.free(folder)?;
+    for file in std::fs::read_dir(folder)? {
+        // One that is removed meanwhile is free space.
+        whole += file?.metadata().map_or(0, |file| file.len());
+    }
+    Ok(whole.saturating_sub(config.reserve) / 10)
 }
 
 fn lock_folder(folder: &Path) -> Result<File, OpenError> {

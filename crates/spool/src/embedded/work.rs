@@ -15,6 +15,9 @@ use super::shared::{Counted, Shared};
 use crate::error::StoreError;
 use crate::store::{Body, Committed, Custody, EntryState, Locator, NewEntry, Settlement};
 
+/// Kept entries given up in one transaction.
+const GIVE_UP_MAX: u16 = 256;
+
 /// Work, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Op {
@@ -48,6 +51,11 @@ pub(super) enum Work {
     Trim {
         through: u64,
     },
+    /// What is kept since before `until`, or so many bytes of it, the oldest first; at most [`GIVE_UP_MAX`] entries.
+    GiveUpKept {
+        until: Option<WallTime>,
+        bytes: u64,
+    },
     Save {
         payload: PayloadId,
         place: Place,
@@ -64,6 +72,8 @@ pub(super) enum Work {
 pub(super) struct Done {
     pub(super) committed: Vec<Committed>,
     pub(super) reopened: u64,
+    /// Kept entries that are gone.
+    pub(super) given_up: u64,
 }
 
 impl Work {
@@ -75,7 +85,11 @@ impl Work {
                 holds.map(|hold| (hold.place(), hold.file())).collect()
             }
             Self::Save { place, file, .. } => vec![(*place, file)],
-            Self::Settle { .. } | Self::Reopen { .. } | Self::Trim { .. } | Self::Forget { .. } => Vec::new(),
+            Self::Settle { .. }
+            | Self::Reopen { .. }
+            | Self::Trim { .. }
+            | Self::GiveUpKept { .. }
+            | Self::Forget { .. } => Vec::new(),
         }
     }
 
@@ -95,6 +109,7 @@ impl Work {
             }
             Self::Settle { settlements, facts } => settlements.len() * 5 + facts.len(),
             Self::Reopen { deliveries, facts } => deliveries.len() * 3 + facts.len(),
+            Self::GiveUpKept { .. } => usize::from(GIVE_UP_MAX) * 5,
             Self::Trim { .. } | Self::Save { .. } | Self::Forget { .. } => 2,
         };
         u64::try_from(pages).unwrap_or(u64::MAX)
@@ -163,6 +178,7 @@ impl Batch<'_> {
                 let sql = "DELETE FROM fact WHERE seq <= ?";
                 self.db.prepare_cached(sql)?.execute([through.cast_signed()])?;
             }
+            Work::GiveUpKept { until, bytes } => done.given_up = self.give_up_kept(*until, *bytes)?,
             Work::Save {
                 payload,
                 place,
@@ -234,12 +250,15 @@ impl Batch<'_> {
         self.effects.unleased.push(delivery);
         let never = WallTime::default();
         let (state, due, tried, note) = match settlement {
+            Settlement::Kept if self.keeps(brief.length) => (EntryState::Kept, self.now, false, None),
             Settlement::Acked { again } if brief.custody == Custody::UntilReleased => {
                 (EntryState::Acked, *again, false, None)
             }
-            Settlement::Acked { .. } | Settlement::Released | Settlement::Discarded => {
+            Settlement::Acked { .. } | Settlement::Released | Settlement::Discarded | Settlement::Kept => {
                 return self.remove(delivery, &brief);
             }
+            // Somebody whose lease had run out: it is done with since.
+            _ if brief.state == EntryState::Kept => return Ok(()),
             Settlement::Retry { at, note } => (EntryState::Ready, *at, true, Some(note)),
             Settlement::Held { note } => (EntryState::Held, never, false, Some(note)),
             Settlement::Failed { note } => (EntryState::Failed, never, true, Some(note)),
@@ -252,7 +271,56 @@ impl Batch<'_> {
         self.db.prepare_cached(sql)?.execute(row)?;
         self.effects.count(brief.counted(brief.state), -1, brief.length);
         self.effects.count(brief.counted(state), 1, brief.length);
+        if state == EntryState::Kept {
+            let above = self
+                .kept_len()
+                .saturating_sub(self.shared.config.kept_len.unwrap_or(u64::MAX));
+            self.give_up_kept(None, above)?;
+        }
         Ok(())
+    }
+
+    fn keeps(&self, length: u64) -> bool {
+        let config = &self.shared.config;
+        !config.kept_for.is_zero() && config.kept_len.is_some_and(|most| length <= most)
+    }
+
+    /// Bytes kept, with what this batch has changed.
+    fn kept_len(&self) -> u64 {
+        let changed = self.effects.counts.iter();
+        let changed = changed.filter(|((_, _, state), ..)| *state == EntryState::Kept);
+        let changed = changed.map(|(.., bytes)| *bytes).sum();
+        self.shared.kept_len().saturating_add_signed(changed)
+    }
+
+    /// Lets go what is kept since before `until`, or so many bytes of it, the oldest first. What is leased is about to be
+    /// reopened. How many entries it was.
+    fn give_up_kept(&mut self, until: Option<WallTime>, bytes: u64) -> rusqlite::Result<u64> {
+        let sql = "SELECT n, delivery, due FROM entry WHERE state = 4 ORDER BY due, n LIMIT ?";
+        let (mut given_up, mut freed) = (0, 0);
+        if until.is_none() && bytes == 0 {
+            return Ok(0);
+        }
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query([GIVE_UP_MAX])?;
+        while let Some(row) = rows.next()? {
+            let number = row.get::<_, i64>(0)?.cast_unsigned();
+            let (delivery, since) = (
+                DeliveryId::from_bytes(row.get(1)?),
+                WallTime::from_unix_micros(row.get(2)?),
+            );
+            if freed >= bytes && until.is_none_or(|until| since >= until) {
+                break;
+            }
+            if self.shared.leases().is_leased(number, self.now) {
+                continue;
+            }
+            if let Some(brief) = rows::brief(self.db, delivery)? {
+                self.remove(delivery, &brief)?;
+                (given_up, freed) = (given_up + 1, freed + brief.length);
+            }
+        }
+        Ok(given_up)
     }
 
     fn remove(&mut self, delivery: DeliveryId, brief: &rows::Brief) -> rusqlite::Result<()> {
@@ -274,7 +342,7 @@ impl Batch<'_> {
         let Some(brief) = rows::brief(self.db, delivery)? else {
             return Ok(false);
         };
-        if brief.state == EntryState::Ready {
+        if brief.state == EntryState::Ready && brief.due <= self.now {
             return Ok(false);
         }
         let sql = "UPDATE entry SET state = 0, due = 0, attempts = 0 WHERE delivery = ?";

@@ -188,7 +188,7 @@ impl PayloadWriter for Writer {
         let end = self.length.saturating_add(length_of(&bytes));
         // A file of its own uses up the disk as it grows; an extent has its place.
         if end > self.place.length() || end / ROOM_EVERY > self.length / ROOM_EVERY {
-            self.shared.check_room()?;
+            self.shared.make_room(Shared::check_room).await?;
         }
         if end > self.place.length() {
             self.outgrow()?;
