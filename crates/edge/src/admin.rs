@@ -1,5 +1,6 @@
 //! What the running gateway answers at its admin door.
 
+mod echo;
 mod status;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ impl Door {
             "retry" => self.retry(args).await,
             "accept" => self.accept(args).await,
             "sheet" => self.sheet(args),
+            "echo" => self.echo(args).await,
             "conformance" => Ok(json!({ "statement": crate::conformance::statement(&self.shared) })),
             other => Err(AdminError::new("unknown-command", format!("no command {other}"))),
         }

@@ -2,6 +2,7 @@
 
 mod args;
 mod doctor;
+mod echo;
 pub(crate) mod print;
 mod send;
 mod sheet;
@@ -127,6 +128,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
             output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());
             Ok(())
         }
+        Command::Echo { ae_title, output } => echo::run(dir, &ae_title, output).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod destination;
+mod echo;
 mod problems;
 mod tls;
 
@@ -26,6 +27,8 @@ pub use delivery::DeliveryTimes;
 use delivery::{RawDelivery, times};
 pub use destination::Destination;
 use destination::{RawDestination, destinations};
+pub use echo::EchoTimes;
+use echo::RawEcho;
 use problems::Problems;
 pub use tls::DatedCertificate;
 use tls::{RawListenerTls, TlsReader};
@@ -57,6 +60,7 @@ pub struct RawConfig {
     send_ae_title: Option<String>,
     ledger_identity: Option<String>,
     grace: Option<Span>,
+    echo: RawEcho,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -141,6 +145,8 @@ pub struct Config {
     pub ledger_identity: IdentityLevel,
     /// How long a shutdown waits for what is under way.
     pub grace: Duration,
+    /// How often and for how long PACS are checked by C-ECHO.
+    pub echo: EchoTimes,
 }
 
 impl Config {
@@ -189,6 +195,7 @@ impl Config {
         let destinations = destinations(&raw.destination, requestors, &mut problems);
         let delivery = times(&raw.delivery, &mut problems);
         let acceptor = acceptor(&raw.limits, &mut problems);
+        let echo = echo::times(&raw.echo, &mut problems);
         let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
         let send_ae_title = problems.take("send_ae_title".to_owned(), AeTitle::try_from(send));
         let ledger_identity = match raw.ledger_identity.as_deref() {
@@ -228,6 +235,7 @@ impl Config {
             send_ae_title,
             ledger_identity,
             grace: raw.grace.map_or(Duration::from_secs(10), |span| span.0),
+            echo,
         })
     }
 

@@ -17,6 +17,7 @@ use packhorse_spool::{self as spool, Entry, Index as _, Settlement, backoff, sto
 use rustls::pki_types::UnixTime;
 
 use crate::config::Destination;
+use crate::pacs::DeliveryTurn;
 use crate::shared::{Health, Shared, fact_bytes, queue_to};
 use losses::{Blame, Losses};
 use parcel::{OpenError, Parcel};
@@ -39,6 +40,8 @@ pub(crate) struct Deliverer {
     shared: Arc<Shared>,
     destination: Destination,
     scu: StorageScu,
+    /// Held while the association is open: nothing else calls this PACS then.
+    turn: Option<DeliveryTurn>,
     /// Associations of it that were told of.
     opened: u64,
     failures: u32,
@@ -54,6 +57,7 @@ impl Deliverer {
                 Some(tls) => scu.over_tls(tls.clone()),
                 None => scu,
             },
+            turn: None,
             opened: 0,
             shared,
             destination,
@@ -70,6 +74,9 @@ impl Deliverer {
             wakeups.mark_unchanged();
             match self.shared.spool.claim(self.shared.epoch, &queue, BATCH, LEASE).await {
                 Ok(entries) if !entries.is_empty() => {
+                    if let (None, Some(pacs)) = (&self.turn, self.shared.pacs.get(&self.destination.ae_title)) {
+                        self.turn = Some(pacs.delivery_turn().await);
+                    }
                     self.deliver(entries).await;
                     continue;
                 }
@@ -83,6 +90,7 @@ impl Deliverer {
             let wait = if self.scu.idle().is_some() {
                 keep.min(POLL)
             } else {
+                self.turn = None;
                 POLL
             };
             tokio::select! {
@@ -157,6 +165,11 @@ impl Deliverer {
         }
         match stored {
             Ok(response) => {
+                self.shared
+                    .pacs
+                    .get(&self.destination.ae_title)
+                    .into_iter()
+                    .for_each(|pacs| pacs.answered());
                 self.losses.answered();
                 let verdict = Verdict::of_status(response.status, response.error_comment.as_deref());
                 // An answer that it takes nothing now is no sign of health.
@@ -335,6 +348,7 @@ impl Deliverer {
     /// Leaves the destination alone for a while; its instances stay queued.
     async fn pause(&mut self, trouble: Trouble) {
         self.scu.release().await;
+        self.turn = None;
         self.failures = self.failures.saturating_add(1);
         let times = &self.shared.config.delivery;
         let now = self.shared.clock.now();

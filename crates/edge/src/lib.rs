@@ -6,16 +6,18 @@
 //! - [`commands`]: what the command line does.
 //!
 //! Inside: `ingest` (association, policy, header scan, envelope, commit), `place` (where what arrives belongs), `deliver`
-//! (one task for each destination), `messages` (announcements and receipts between edges), `ledger` (facts into the
-//! projection).
+//! (one task for each destination), `messages` (announcements and receipts between edges), `asking` (questions across the
+//! link), `echo` (C-ECHO), `ledger` (facts into the projection).
 
 mod admin;
+mod asking;
 pub mod commands;
 pub mod config;
 mod conformance;
 mod consent;
 mod deliver;
 mod directory;
+mod echo;
 mod gateway;
 mod hold;
 mod ingest;
@@ -25,6 +27,7 @@ mod messages;
 mod names;
 #[expect(dead_code, reason = "its callers come with the parts that notice")]
 mod notices;
+mod pacs;
 mod place;
 mod shared;
 #[cfg(test)]

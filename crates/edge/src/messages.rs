@@ -1,7 +1,8 @@
-//! Messages between edges: announcements of destinations, and receipts.
+//! Messages between edges: announcements of destinations, receipts, questions and their answers.
 
 mod format;
 mod introduce;
+mod question;
 pub(crate) mod receipts;
 mod receive;
 mod send;
@@ -15,6 +16,7 @@ use packhorse_spool::{Body, Entry, Payloads as _, Spool, StoreError};
 
 pub(crate) use format::Message;
 pub(crate) use introduce::{UnknownSites, introduce};
+pub(crate) use question::{Answer, Question};
 pub(crate) use receive::receive;
 
 use crate::shared::Shared;

@@ -221,6 +221,7 @@ impl Place for EdgePlace {
     fn acked(&self, entry: &Entry, _at: WallTime) -> Vec<Bytes> {
         if entry.routing.kind == Kind::Message {
             self.shared.unknown_sites.forget(&entry.routing.destination);
+            self.shared.asking.acked(entry.routing.delivery);
         }
         Vec::new()
     }
@@ -232,6 +233,7 @@ impl Place for EdgePlace {
                     .unknown_sites
                     .remember(&entry.routing.destination, &why.text);
             }
+            self.shared.asking.refused(entry.routing.delivery, &why.text);
             return Vec::new();
         }
         let failed = Failed {

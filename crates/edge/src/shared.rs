@@ -17,11 +17,14 @@ use packhorse_transport::LinkStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::asking::Asking;
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
+use crate::echo::FarEchoes;
 use crate::ingest::Hall;
 use crate::messages::UnknownSites;
 use crate::names::Names;
+use crate::pacs::Pacs;
 
 /// What goes to the relay.
 pub(crate) const LINK_QUEUE: &str = "link";
@@ -63,6 +66,12 @@ pub(crate) struct Shared {
     /// Wakes whoever announces our destinations.
     pub(crate) announce: tokio::sync::Notify,
     pub(crate) started: WallTime,
+    /// Questions to other edges.
+    pub(crate) asking: Asking,
+    /// Our PACS, by AE title: whose turn it is to call each, and what is known of it.
+    pub(crate) pacs: HashMap<AeTitle, Arc<Pacs>>,
+    /// The last checks of PACS at the far end of routes.
+    pub(crate) far_echoes: FarEchoes,
 }
 
 impl fmt::Debug for Shared {
@@ -114,6 +123,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let started = parts.clock.now();
+        let titles = parts.config.destinations.iter().map(|known| known.ae_title.clone());
+        let pacs = titles.map(|title| (title, Arc::default())).collect();
         Self {
             site: parts.site,
             folder: parts.folder,
@@ -138,6 +149,9 @@ impl Shared {
             stop: CancellationToken::new(),
             announce: tokio::sync::Notify::new(),
             started,
+            asking: Asking::default(),
+            pacs,
+            far_echoes: FarEchoes::default(),
         }
     }
 

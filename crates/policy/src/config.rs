@@ -45,6 +45,8 @@ pub struct RawRoute {
     /// Only these transfer syntaxes, UIDs or keywords, in this order of preference. Implicit VR Little Endian is taken in
     /// any case.
     pub transfer_syntaxes: Vec<String>,
+    /// `local` (the default) or `end-to-end`: what a C-ECHO on it is about.
+    pub echo: Option<String>,
 }
 
 /// `[[rule]]`: the first that matches decides. A list that is empty matches everything.

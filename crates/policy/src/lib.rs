@@ -21,5 +21,5 @@ pub use decision::{Admission, ContextDecision, Decision, Hold, InstanceDecision,
 pub use engine::{DEFAULT_RULES, Engine, Source};
 pub use host::HostPattern;
 pub use knowledge::{DestinationKnowledge, MirrorMode, NotTaken};
-pub use route::Route;
+pub use route::{EchoMode, Route};
 pub use rule::{ClassPattern, Outcome, Rule, RuleName};

@@ -7,6 +7,16 @@ use packhorse_ids::SiteName;
 
 use crate::config::{Errors, RawRoute};
 
+/// What the answer to a C-ECHO on a route is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EchoMode {
+    /// Whether an instance would be taken into custody here.
+    #[default]
+    Local,
+    /// Whether the far PACS answers, too.
+    EndToEnd,
+}
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -20,6 +30,8 @@ pub struct Route {
     pub listener: Option<Box<str>>,
     /// The only transfer syntaxes it takes, best first; empty: any.
     pub transfer_syntaxes: Vec<TransferSyntaxUid>,
+    /// What a C-ECHO is answered by. Policy only carries this.
+    pub echo: EchoMode,
 }
 
 impl Route {
@@ -39,6 +51,17 @@ impl Route {
             }
         };
         let syntaxes = errors.take_all(&format!("{path}.transfer_syntaxes"), &raw.transfer_syntaxes, syntax);
+        let echo = match raw.echo.as_deref() {
+            None | Some("local") => EchoMode::Local,
+            Some("end-to-end") => EchoMode::EndToEnd,
+            Some(other) => {
+                errors.add(
+                    format!("{path}.echo"),
+                    format!("{other:?} is none of local, end-to-end"),
+                );
+                EchoMode::Local
+            }
+        };
         let (to_site, to_ae_title) = to?;
         let listener = raw.listener.as_deref().map(Into::into);
         Some(Self {
@@ -47,6 +70,7 @@ impl Route {
             to_ae_title,
             listener,
             transfer_syntaxes: syntaxes,
+            echo,
         })
     }
 }

@@ -75,6 +75,15 @@ pub enum Command {
         /// Delivery ids, as `failed` prints them; all failed ones, and no held ones, when none is given.
         deliveries: Vec<String>,
     },
+    /// C-ECHO the whole way to a PACS, each leg with its time; exit code 1 when it does not get there.
+    Echo {
+        /// A route's called AE title, or the AE title of a destination of this site.
+        #[arg(value_name = "AE")]
+        ae_title: AeTitle,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// What can be looked at.

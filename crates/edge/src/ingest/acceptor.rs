@@ -9,7 +9,6 @@ use bytes::Bytes;
 use packhorse_association::driver::tls::TlsError;
 use packhorse_association::{AcceptedAssociation, AssociationError, Connection, Request, StoreRequest, accept};
 use packhorse_daemon::exit::chain;
-use packhorse_dicom::status::Status;
 use packhorse_ledger::Origin;
 use packhorse_spool::stopping;
 use tokio::net::{TcpListener, TcpStream};
@@ -150,13 +149,8 @@ async fn requests(
     while let Some(request) = association.next().await? {
         match request {
             Request::Echo(echo) => {
-                // 0000 if an instance would be taken into custody now.
-                let status = if shared.spool.takes() {
-                    Status::SUCCESS
-                } else {
-                    Status::PROCESSING_FAILURE
-                };
-                echo.respond(status, None).await?;
+                let (status, comment) = crate::echo::answer(shared, &proposal).await;
+                echo.respond(status, comment.as_deref()).await?;
             }
             Request::Store(mut store) => {
                 let offered = Offered {

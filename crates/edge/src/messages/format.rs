@@ -4,12 +4,15 @@
 //! {"v":1,"kind":"ask"}
 //! {"v":1,"kind":"announce","at":1795525500123456,"signing_key":"MFkw…","destinations":[{"ae_title":"PACS_B","accepts":true,"calling_ae_title":"PACKHORSE"}]}
 //! {"v":1,"kind":"receipts","batch":{…},"signature":"MEUC…"}
+//! {"v":1,"kind":"question","id":7,"asked_at":1795525500123456,"expires_at":1795525560123456,"question":{"about":"echo","to_ae_title":"PACS_B","fresh":false}}
+//! {"v":1,"kind":"answer","id":7,"answer":{"says":"too-late"}}
 //! ```
 //! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
 
 use packhorse_ledger::receipt::ReceiptBatch;
 use serde::{Deserialize, Serialize};
 
+use super::question::{Answer, Question};
 use crate::directory::Published;
 
 /// The version this edge writes, and the newest it reads.
@@ -39,6 +42,24 @@ pub(crate) enum Message {
         batch: ReceiptBatch,
         /// ECDSA P-256 with SHA-256 over the batch's canonical bytes, base64.
         signature: String,
+    },
+    /// A question. It is answered by an [`Answer`](Self::Answer) with its id, later when the site is off.
+    Question {
+        /// The asker's name for it.
+        id: u64,
+        /// When it was asked, by the asker's clock, in microseconds since 1970.
+        asked_at: i64,
+        /// When nobody waits for the answer any more, by the same clock.
+        expires_at: i64,
+        /// What is asked.
+        question: Question,
+    },
+    /// The answer to a question of the receiver.
+    Answer {
+        /// The question's.
+        id: u64,
+        /// What is answered.
+        answer: Answer,
     },
 }
 

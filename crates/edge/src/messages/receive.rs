@@ -12,6 +12,7 @@ use packhorse_ledger::{Receipt, ReceiptBatch};
 use packhorse_spool::{Entry, Index as _, Settlement};
 
 use super::{Message, read};
+use crate::asking;
 use crate::directory::{Learned, SiteEntry};
 use crate::shared::{LINK_QUEUE, MESSAGES_QUEUE, Shared, fact_bytes, queue};
 
@@ -72,7 +73,7 @@ impl Results {
     }
 }
 
-async fn receive_batch(shared: &Shared, entries: Vec<Entry>) {
+async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
     let mut results = Results::default();
     let mut asked = Vec::new();
     for entry in entries {
@@ -102,6 +103,19 @@ async fn receive_batch(shared: &Shared, entries: Vec<Entry>) {
                 }
                 Err(why) => results.later(shared, message, why),
             },
+            Ok(Message::Question {
+                id,
+                expires_at,
+                question,
+                ..
+            }) => {
+                asking::answer(shared, &from, id, expires_at, question);
+                results.done(message);
+            }
+            Ok(Message::Answer { id, answer }) => {
+                shared.asking.answered(&from, id, answer);
+                results.done(message);
+            }
             Err(why) => {
                 tracing::warn!(site = %from, why, "a message is passed over");
                 results.done(message);

@@ -34,7 +34,7 @@ async fn receipts(edge: &Edge) -> Vec<Vec<Receipt>> {
     batches
         .filter_map(|(_, message)| match message {
             Message::Receipts { batch, .. } => Some(batch.receipts),
-            Message::Ask | Message::Announce { .. } => None,
+            _ => None,
         })
         .collect()
 }

@@ -1,0 +1,117 @@
+//! `echo`: the whole way to the PACS at the far end of a route, or from here to one of ours.
+
+use std::time::Duration;
+
+use packhorse_daemon::admin::AdminError;
+use packhorse_dicom::ae_title::AeTitle;
+use serde_json::{Value, json};
+
+use super::{Door, parsed};
+use crate::echo::{self, LegTime, PacsCheck, Place, Way};
+
+impl Door {
+    pub(super) async fn echo(&self, args: &Value) -> Result<Value, AdminError> {
+        let title: AeTitle = parsed(args, "ae")?;
+        if !self.is_daemon {
+            return Err(AdminError::new("no-daemon", "no daemon runs: nothing can be asked"));
+        }
+        let shared = &self.shared;
+        let routes = shared.config.engine.routes();
+        if let Some(route) = routes.iter().find(|route| route.called_ae_title == title) {
+            let end = (&route.to_site, &route.to_ae_title);
+            let (way, _) = echo::walk(shared, end, true, shared.config.echo.wait).await;
+            return Ok(of_way(&title, &way));
+        }
+        if shared.pacs.contains_key(&title) {
+            let check = echo::of_our_pacs(shared, &title, true).await;
+            return Ok(of_pacs(&title, shared.site.as_str(), &check));
+        }
+        let routes = routes.iter().map(|route| route.called_ae_title.to_string());
+        let known: Vec<_> = routes.chain(shared.pacs.keys().map(ToString::to_string)).collect();
+        let why = format!(
+            "{title} is neither called_ae_title of a [[route]] nor ae_title of a [[destination]]; there are: {}",
+            known.join(", ")
+        );
+        Err(AdminError::new("not-found", why))
+    }
+}
+
+fn leg(name: impl Into<String>, time: Option<Duration>, said: &str) -> Value {
+    let name: String = name.into();
+    json!({ "leg": name, "ms": time.map(ms), "said": said })
+}
+
+/// Milliseconds, with microseconds behind the point.
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn pacs_legs(site: &str, check: &PacsCheck) -> Vec<Value> {
+    let name = |leg: &LegTime| format!("{site} -> {}, {}", check.called_ae_title, leg.leg.words());
+    let of = |walked: &LegTime| leg(name(walked), Some(Duration::from_micros(walked.micros)), &walked.said);
+    check.legs.iter().map(of).collect()
+}
+
+/// What is to be known of a check beside its legs.
+fn note(check: &PacsCheck) -> Option<String> {
+    let seconds = |ms: u64| format!("{:.1} s", Duration::from_millis(ms).as_secs_f64());
+    if let Some(ago) = check.delivering_ms {
+        return Some(format!(
+            "{} is not asked: a delivery has its association, and it answered that {} ago",
+            check.called_ae_title,
+            seconds(ago)
+        ));
+    }
+    (check.age_ms >= 1000).then(|| format!("{} was asked {} ago", check.called_ae_title, seconds(check.age_ms)))
+}
+
+fn of_way(route: &AeTitle, way: &Way) -> Value {
+    let mut legs = Vec::new();
+    if let Some(link) = &way.link {
+        let said = match way.acked {
+            Some(_) => format!("up, {link}; it has the question"),
+            None => format!("up, {link}"),
+        };
+        legs.push(leg("this gateway -> relay", way.acked, &said));
+    }
+    if way.there_and_back.is_some() {
+        legs.push(leg(
+            format!("relay -> {}", way.site),
+            way.there_and_back,
+            "there and back",
+        ));
+    }
+    legs.extend(way.pacs.iter().flat_map(|check| pacs_legs(way.site.as_str(), check)));
+    let at = |place: &Place| match place {
+        Place::Relay => "relay".to_owned(),
+        Place::Site => way.site.to_string(),
+        Place::Pacs(leg) => format!("{}, {}", way.ae_title, leg.words()),
+    };
+    json!({
+        "ok": way.stopped.is_none(),
+        "what": format!("{route} -> {} at {}", way.ae_title, way.site),
+        "legs": legs,
+        "note": way.pacs.as_ref().and_then(note),
+        "stopped": way.stopped.as_ref().map(|stop| json!({
+            "at": at(&stop.place),
+            "why": stop.why,
+            "remedy": stop.remedy,
+        })),
+        "ms": ms(way.took),
+    })
+}
+
+fn of_pacs(title: &AeTitle, site: &str, check: &PacsCheck) -> Value {
+    json!({
+        "ok": check.stopped.is_none(),
+        "what": format!("{title} of this site"),
+        "legs": pacs_legs(site, check),
+        "note": note(check),
+        "stopped": check.stopped.as_ref().map(|stop| json!({
+            "at": format!("{title}, {}", stop.leg.words()),
+            "why": stop.why,
+            "remedy": stop.remedy,
+        })),
+        "ms": check.legs.iter().map(|leg| ms(Duration::from_micros(leg.micros))).sum::<f64>(),
+    })
+}
