@@ -88,6 +88,7 @@ impl Edge {
             repeat: false,
             replaces: None,
             held_by: None,
+            details: ReceivedDetails::default(),
         };
         let entry = NewEntry {
             routing,

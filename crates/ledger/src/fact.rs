@@ -6,6 +6,8 @@
 //! Times are microseconds since 1970, ids and digests hexadecimal. A fact is never changed; a new field is optional when
 //! read. A kind this version does not know, or a later version, is kept as [`Fact::Unknown`] with its bytes.
 
+mod watched;
+
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
 use crate::{text, text::micros, text::option_micros};
+
+pub use watched::{Compared, Evidence, InstanceRepeated, ReceivedDetails, ResendLoop, SenderStopped, StoppedAt};
 
 /// The version that is written, and the newest that is read.
 pub const VERSION: u32 = 1;
@@ -56,6 +60,12 @@ pub enum Fact {
     Discarded(Discarded),
     /// Of a kind or version that this program does not know: the bytes as they were.
     Unknown(Box<[u8]>),
+    /// A sender stopped in the middle of what it had, at a refusal.
+    SenderStopped(SenderStopped),
+    /// A study comes again and again, and a class of it is refused each time.
+    ResendLoop(ResendLoop),
+    /// An instance came again while its delivery waited here, byte for byte: it was answered 0000, and is delivered once.
+    InstanceRepeated(InstanceRepeated),
 }
 
 /// See [`Fact::AssociationOpened`].
@@ -199,6 +209,9 @@ pub struct InstanceReceived {
     /// Kept back from the beginning, by this rule; `None`: on its way.
     #[serde(default)]
     pub held_by: Option<String>,
+    /// More of it.
+    #[serde(default)]
+    pub details: ReceivedDetails,
 }
 
 /// See [`Fact::InstanceRefused`].
@@ -500,6 +513,9 @@ kinds! {
     Released = "released",
     Reopened = "reopened",
     Discarded = "discarded",
+    SenderStopped = "sender-stopped",
+    ResendLoop = "resend-loop",
+    InstanceRepeated = "instance-repeated",
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //!
 //! - [`fact`]: what is written down, versioned JSON;
 //! - [`identity`]: the attributes a study is found by, decoded by Specific Character Set;
+//! - [`watch`]: what a refusal does to a sender;
 //! - [`progress`]: how facts move one delivery;
 //! - [`account`]: the sum over a study;
 //! - [`receipt`]: what the far edge says, as bytes to sign;
@@ -25,6 +26,7 @@ pub mod receipt;
 pub mod store;
 mod text;
 pub mod view;
+pub mod watch;
 
 pub use account::Account;
 pub use fact::Fact;

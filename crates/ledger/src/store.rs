@@ -10,6 +10,8 @@
 mod apply;
 mod query;
 mod read;
+mod repeats;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +19,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use query::StudyFilter;
+pub use repeats::Earlier;
+pub use watched::Noticed;
 
 /// Version of the tables; a database of another version is thrown away and made again from the facts.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// How long to wait for another connection's write.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Most rows any question answers, whatever is asked for.
@@ -157,14 +161,25 @@ impl Projection {
     }
 }
 
+/// SQLite's integers are signed; numbers of facts and lengths never come near the border.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 fn schema_version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn recreate(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     let transaction = connection.transaction()?;
-    for table in ["meta", "association", "context", "account", "delivery", "refusal"] {
-        transaction.execute_batch(&format!("DROP TABLE IF EXISTS {table};"))?;
+    // Whatever another version made.
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let tables: Vec<String> = {
+        let mut statement = transaction.prepare(sql)?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    for table in tables {
+        transaction.execute_batch(&format!("DROP TABLE \"{}\";", table.replace('"', "\"\"")))?;
     }
     transaction.execute_batch(include_str!("store/schema.sql"))?;
     transaction.execute("INSERT INTO meta (key, value) VALUES ('last', 0)", [])?;

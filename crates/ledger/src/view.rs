@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::account::{Account, RefusedClass};
+use crate::fact::StoppedAt;
 use crate::identity::Identity;
 use crate::progress::State;
 
@@ -50,6 +51,8 @@ pub struct StudyView {
     pub refused: Vec<RefusedClass>,
     /// The account in words.
     pub words: String,
+    /// What is seen of its sender, and what is odd about it, in words.
+    pub watched: Vec<String>,
 }
 
 /// One study with its instances.
@@ -122,6 +125,14 @@ pub struct DeliveryView {
     pub identical: Option<bool>,
     /// The last reason: why it is tried again, held, failed or discarded, and by whom.
     pub reason: Option<String>,
+    /// How a repeat differs from what came before: `same`, `header changed`, `pixels changed`, `changed`.
+    pub compared: Option<String>,
+    /// The delivery that it replaces.
+    pub replaces: Option<String>,
+    /// Times it came again while it waited here, byte for byte.
+    pub joined: u64,
+    /// When its hold ends, and it is discarded; `None`: when somebody releases it.
+    pub held_until: Option<String>,
 }
 
 /// An open delivery of an instance, for deciding what a repeat is.
@@ -193,4 +204,90 @@ pub struct AssociationView {
     pub instances: u64,
     /// Times it used a presentation context that was refused.
     pub refused_context_used: u32,
+}
+
+/// What is seen of one source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceView {
+    /// Its name.
+    pub source: String,
+    /// Classes that were refused to it, by when they were first.
+    pub refused: Vec<RefusedBySource>,
+    /// When it first asked for storage commitment, which is not given.
+    pub commitment_asked: Option<String>,
+    /// Times it stopped at a refusal.
+    pub stopped: u64,
+    /// The last of them.
+    pub last_stops: Vec<StopView>,
+    /// Studies that it sends again and again.
+    pub loops: Vec<LoopView>,
+}
+
+/// A class that is refused to a source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusedBySource {
+    /// SOP class UID.
+    pub uid: String,
+    /// Its name, or the UID.
+    pub name: String,
+    /// The rule that refused it last.
+    pub rule: String,
+    /// Associations on which it was proposed and nothing of it accepted: no number of instances.
+    pub associations: u64,
+    /// Instances of it that a rule refused.
+    pub instances: u64,
+    /// When it was refused first.
+    pub first_at: String,
+    /// When it was refused last.
+    pub last_at: String,
+}
+
+/// A sender that stopped at a refusal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StopView {
+    /// The association.
+    pub association: String,
+    /// Name of the source.
+    pub source: String,
+    /// Calling AE title.
+    pub calling: String,
+    /// Called AE title.
+    pub route: String,
+    /// What it stopped at, or one of these.
+    pub classes: Vec<StoppedAt>,
+    /// Study Instance UID, when it is known.
+    pub study: Option<String>,
+    /// Instances that had come.
+    pub instances: u64,
+    /// `aborted`, `ended-behind-refusal`, `used-refused-context`.
+    pub evidence: String,
+    /// When.
+    pub at: String,
+    /// Instances of the study that came for the first time on later associations: there was more.
+    pub later: u64,
+    /// When the last of them did.
+    pub later_at: Option<String>,
+    /// All of it in words.
+    pub words: String,
+}
+
+/// A study that comes again and again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LoopView {
+    /// Called AE title.
+    pub route: String,
+    /// Calling AE title.
+    pub calling: String,
+    /// Study Instance UID, when it is known.
+    pub study: Option<String>,
+    /// What was refused each time.
+    pub classes: Vec<StoppedAt>,
+    /// How often it had come.
+    pub times: u32,
+    /// Since when.
+    pub since: String,
+    /// When it was seen.
+    pub at: String,
+    /// All of it in words.
+    pub words: String,
 }

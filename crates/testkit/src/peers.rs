@@ -45,7 +45,7 @@ use crate::process::ProcessError;
 
 pub use ctn::Ctn;
 pub use dcmjs::Dcmjs;
-pub use dcmtk::{Scu, Storescp, StorescpOptions, dcmsend, echoscu, storescu};
+pub use dcmtk::{Scu, Storescp, StorescpOptions, dcmsend, echoscu, storescu, storescu_proposing_all};
 pub use dicom_rs::DicomRs;
 pub use find::{Peer, find, require};
 pub use http::HttpError;

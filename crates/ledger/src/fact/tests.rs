@@ -34,6 +34,7 @@ fn received() -> InstanceReceived {
         repeat: true,
         replaces: Some(id(9)),
         held_by: Some("rule 1".to_owned()),
+        details: ReceivedDetails::default(),
     }
 }
 

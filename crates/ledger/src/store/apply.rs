@@ -1,11 +1,12 @@
 //! From facts to rows.
 
 use packhorse_ids::{DeliveryId, WallTime};
+use rusqlite::types::Null;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::Applied;
+use super::{Applied, integer, watched};
 use crate::fact::{
-    Arrived, ArrivedUnread, AssociationEnded, AssociationOpened, DeliveryAttempted, Fact, InstanceReceived,
+    Arrived, ArrivedUnread, AssociationEnded, AssociationOpened, Compared, DeliveryAttempted, Fact, InstanceReceived,
     InstanceRefused, OutcomeKnown,
 };
 use crate::identity::Identity;
@@ -54,15 +55,16 @@ const fn error_category(error: &crate::fact::FactError) -> &'static str {
     }
 }
 
-/// SQLite's integers are signed; numbers of facts and lengths never come near the border.
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
     match fact {
-        Fact::AssociationOpened(opened) => association_opened(transaction, opened),
-        Fact::AssociationEnded(ended) => association_ended(transaction, ended),
+        Fact::AssociationOpened(opened) => {
+            association_opened(transaction, opened)?;
+            watched::opened(transaction, opened)
+        }
+        Fact::AssociationEnded(ended) => {
+            association_ended(transaction, ended)?;
+            watched::ended(transaction, ended)
+        }
         Fact::RefusedContextUsed(used) => {
             let sql = "UPDATE association SET refused_context_used = refused_context_used + 1 WHERE id = ?1";
             transaction
@@ -73,7 +75,10 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
         Fact::InstanceReceived(received) => instance_received(transaction, number, received),
         Fact::Arrived(arrived) => instance_arrived(transaction, number, arrived),
         Fact::ArrivedUnread(arrived) => envelope_arrived(transaction, number, arrived),
-        Fact::InstanceRefused(refused) => instance_refused(transaction, number, refused),
+        Fact::InstanceRefused(refused) => {
+            instance_refused(transaction, number, refused)?;
+            watched::refused(transaction, refused)
+        }
         Fact::CustodyReceived(custody) => {
             let sql = "UPDATE delivery SET custody_at = ?2, custody_by = ?3 WHERE id = ?1 AND custody_at IS NULL";
             let values = params![
@@ -114,6 +119,9 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
             &format!("discarded: {}", discarded.by),
             discarded.at,
         ),
+        Fact::SenderStopped(stopped) => watched::stopped(transaction, stopped),
+        Fact::ResendLoop(found) => watched::resend_loop(transaction, found),
+        Fact::InstanceRepeated(repeated) => watched::repeated(transaction, number, repeated),
         Fact::Unknown(_) => Ok(()),
     }
 }
@@ -164,6 +172,8 @@ struct Entry<'a> {
 }
 
 fn instance_received(transaction: &Transaction<'_>, number: i64, received: &InstanceReceived) -> Done {
+    // While what was known before stands as it did.
+    watched::received(transaction, received)?;
     let account = account(
         transaction,
         &Entry {
@@ -195,6 +205,10 @@ fn instance_received(transaction: &Transaction<'_>, number: i64, received: &Inst
         received.at.unix_micros(),
         begun.state.code(),
         reason,
+        received.details.pixels.map(|digest| digest.to_string()),
+        received.details.compared.map(Compared::as_str),
+        received.replaces.map(|delivery| delivery.to_string()),
+        received.details.held_until.map(WallTime::unix_micros),
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -229,6 +243,10 @@ fn instance_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         arrived.at.unix_micros(),
         State::InFlight.code(),
         None::<String>,
+        Null,
+        Null,
+        Null,
+        Null,
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -265,6 +283,10 @@ fn envelope_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         arrived.at.unix_micros(),
         State::Failed.code(),
         arrived.reason,
+        Null,
+        Null,
+        Null,
+        Null,
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -274,8 +296,9 @@ const UNREAD: &str = "(unread)";
 
 /// A delivery that is here already stays as it is: facts may be repeated.
 const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO delivery (id, number, account, origin, sop_class, sop_instance, \
-     series, modality, transfer_syntax, length, sha256, repeat, received_at, state, reason) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+     series, modality, transfer_syntax, length, sha256, repeat, received_at, state, reason, pixels, \
+     compared, replaces, held_until) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// The account's row, made when it is not there. A value that is said replaces the one before; one that is not, does not.
 fn account(transaction: &Transaction<'_>, entry: &Entry<'_>) -> Result<i64, rusqlite::Error> {

@@ -232,11 +232,13 @@ impl Projection {
         let (repeats, bytes) = self
             .connection
             .prepare_cached(
-                "SELECT coalesce(sum(repeat), 0), coalesce(sum(length), 0) FROM delivery WHERE account = ?1",
+                "SELECT coalesce(sum(repeat), 0) + (SELECT count(*) FROM repetition r JOIN delivery d \
+                 ON d.id = r.delivery WHERE d.account = ?1), coalesce(sum(length), 0) FROM delivery WHERE account = ?1",
             )?
             .query_row([row.id], |sums| Ok((sums.get::<_, i64>(0)?, sums.get::<_, i64>(1)?)))?;
         let carried_on = self.carried_on(row.id, LIMIT_MAX)?;
         let refused = self.refused_on(&carried_on)?;
+        let watched = self.watched(&row, &refused)?;
         Ok(StudyView {
             direction: read::direction(row.direction),
             route: row.route,
@@ -253,7 +255,31 @@ impl Projection {
             declared: row.declared,
             words: words(&account, row.declared, &refused, carried_on.len()),
             refused,
+            watched,
         })
+    }
+
+    /// What is seen of an account's sender. Of one that was refused a class and did not stop for all to see, nothing is
+    /// known: it may have gone on, or not.
+    fn watched(&self, row: &AccountRow, refused: &[RefusedClass]) -> Result<Vec<String>, ProjectionError> {
+        let mut all = self.oddities(&row.study)?;
+        if row.direction != super::apply::OUTGOING {
+            return Ok(Vec::new());
+        }
+        let stops = self.stops_of(&row.study, &row.route, &row.source)?;
+        if stops.is_empty() && !refused.is_empty() {
+            let names: Vec<&str> = refused.iter().map(|class| class.name.as_str()).collect();
+            all.push(format!(
+                "whether the sender stopped at {} is not known",
+                names.join(" or ")
+            ));
+        }
+        all.extend(stops.into_iter().map(|stop| stop.words));
+        all.extend(
+            self.loop_of(&row.study, &row.route, &row.source)?
+                .map(|found| found.words),
+        );
+        Ok(all)
     }
 
     fn detail(&self, row: AccountRow, limit: usize) -> Result<StudyDetail, ProjectionError> {
@@ -321,7 +347,7 @@ impl Projection {
         Ok(refused)
     }
 
-    fn contexts(&self, association: &str) -> Result<Vec<(String, u8, String)>, ProjectionError> {
+    pub(super) fn contexts(&self, association: &str) -> Result<Vec<(String, u8, String)>, ProjectionError> {
         let sql = "SELECT class, result, rule FROM context WHERE association = ?1 ORDER BY place";
         let mut statement = self.connection.prepare_cached(sql)?;
         let context = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -366,7 +392,7 @@ impl Projection {
 }
 
 /// A limit as SQLite takes it.
-fn rows(limit: usize) -> i64 {
+pub(super) fn rows(limit: usize) -> i64 {
     i64::try_from(limit.min(LIMIT_MAX)).unwrap_or(i64::MAX)
 }
 

@@ -15,7 +15,8 @@ use crate::view::{DeliveryView, Direction, RefusalView};
 /// What a delivery's row is read from; [`delivery`] takes the columns in this order.
 pub(super) const DELIVERY_COLUMNS: &str = "d.id, a.direction, a.route, a.source, a.target, d.origin, a.study, d.series, \
      d.modality, d.sop_class, d.sop_instance, d.transfer_syntax, d.length, d.sha256, d.state, d.repeat, d.received_at, \
-     d.custody_at, d.custody_by, d.attempts, d.retry_at, d.status, d.outcome_at, d.outcome_sha256, d.reason";
+     d.custody_at, d.custody_by, d.attempts, d.retry_at, d.status, d.outcome_at, d.outcome_sha256, d.reason, d.compared, \
+     d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id)";
 
 /// A state as it stands on disk.
 pub(super) struct Stored(pub(super) State);
@@ -81,6 +82,10 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
         outcome_at: row.get::<_, Option<i64>>(22)?.map(time),
         warning: is_warning,
         reason: row.get(24)?,
+        compared: row.get(25)?,
+        replaces: row.get(26)?,
+        held_until: row.get::<_, Option<i64>>(27)?.map(time),
+        joined: row.get::<_, i64>(28)?.unsigned_abs(),
     })
 }
 

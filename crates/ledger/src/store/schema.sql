@@ -72,7 +72,11 @@ CREATE TABLE delivery (
     status INTEGER,
     outcome_at INTEGER,
     outcome_sha256 TEXT,
-    reason TEXT
+    reason TEXT,
+    pixels TEXT,                      -- digest of its pixels
+    compared TEXT,                    -- how it differs from the one before
+    replaces TEXT,                    -- the delivery that it replaces
+    held_until INTEGER                -- when its hold ends; NULL: when somebody releases it
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);
 CREATE INDEX delivery_by_instance ON delivery (sop_instance);
@@ -92,3 +96,61 @@ CREATE TABLE refusal (
     at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX refusal_by_study ON refusal (study, route, source);
+CREATE INDEX refusal_by_instance ON refusal (sop_instance, source);
+CREATE INDEX refusal_by_origin ON refusal (origin);
+
+-- What is seen of senders.
+CREATE TABLE refused_class (
+    source TEXT NOT NULL,
+    class TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    associations INTEGER NOT NULL DEFAULT 0,  -- on which nothing of it was accepted
+    instances INTEGER NOT NULL DEFAULT 0,     -- of it that were answered with a failure by a rule
+    PRIMARY KEY (source, class)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stop (
+    association TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    route TEXT NOT NULL,
+    study TEXT NOT NULL,              -- '' is not known
+    at INTEGER NOT NULL,
+    fact TEXT NOT NULL,               -- the whole of it
+    later INTEGER NOT NULL DEFAULT 0, -- instances of the study that came for the first time since
+    later_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX stop_by_study ON stop (study, route, source);
+CREATE INDEX stop_by_source ON stop (source, at);
+
+CREATE TABLE resend_loop (
+    source TEXT NOT NULL,
+    route TEXT NOT NULL,
+    study TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    fact TEXT NOT NULL,
+    PRIMARY KEY (source, route, study)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE repetition (
+    number INTEGER PRIMARY KEY,       -- the fact
+    delivery TEXT NOT NULL,           -- that it joined
+    origin TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX repetition_by_delivery ON repetition (delivery);
+CREATE INDEX repetition_by_origin ON repetition (origin);
+
+CREATE TABLE suspicion (
+    study TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (study, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What was noticed while facts were applied, until somebody has told it.
+CREATE TABLE noticed (
+    number INTEGER PRIMARY KEY,
+    what TEXT NOT NULL
+) STRICT;

@@ -2,11 +2,12 @@ use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 
 mod failures;
 mod properties;
+mod watched;
 
 use super::*;
 use crate::fact::{
     Arrived, ArrivedUnread, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, CustodyReceived,
-    DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown,
+    DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown, ReceivedDetails,
     RefusedContextUsed, Released, Reopened,
 };
 use crate::identity::Identity;
@@ -71,6 +72,7 @@ fn instance(delivery: u8, sop_instance: &str) -> InstanceReceived {
         repeat: false,
         replaces: None,
         held_by: None,
+        details: ReceivedDetails::default(),
     }
 }
 

@@ -25,6 +25,12 @@ pub fn storescu(port: u16, called_ae_title: &str) -> Scu {
     Scu::new(Peer::Storescu, port, called_ae_title).options(["-v", "-R"])
 }
 
+/// `storescu` without `-R`: proposes 128 contexts, whatever it has.
+#[must_use]
+pub fn storescu_proposing_all(port: u16, called_ae_title: &str) -> Scu {
+    Scu::new(Peer::Storescu, port, called_ae_title).options(["-v"])
+}
+
 /// `dcmsend`: groups and sorts the files itself.
 #[must_use]
 pub fn dcmsend(port: u16, called_ae_title: &str) -> Scu {

@@ -110,6 +110,15 @@ impl Orthanc {
         self.post(&format!("/modalities/{modality}/store"), order.as_bytes())
     }
 
+    /// The same, going on behind what cannot be sent: how many could not stands in the answer.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn store_permissive(&self, modality: &str, ids: &[String]) -> Result<Value, PeerError> {
+        let order = json!({ "Resources": ids, "Synchronous": true, "Permissive": true }).to_string();
+        self.post(&format!("/modalities/{modality}/store"), order.as_bytes())
+    }
+
     /// C-ECHO to a modality.
     ///
     /// # Errors

@@ -202,6 +202,24 @@ impl PynetdicomApps {
         command.args(["-u", "-m", "pynetdicom", name]);
         Ok(command)
     }
+
+    /// Runs `storescu` with these options over a folder, to its end: `-cx` proposes only the contexts it needs.
+    ///
+    /// # Errors
+    /// When it is missing, or does not end in time. A refusal is none: it stands in its output.
+    pub fn storescu(
+        self,
+        port: u16,
+        called_ae_title: &str,
+        options: &[&str],
+        folder: &Path,
+        within: Duration,
+    ) -> Result<Finished, PeerError> {
+        let mut command = Self::app("storescu")?;
+        command.args(["127.0.0.1", &port.to_string()]).arg(folder);
+        command.args(["-aec", called_ae_title, "-aet", "PACS_A"]).args(options);
+        Ok(run(&mut command, within)?)
+    }
 }
 
 impl Program for PynetdicomApps {

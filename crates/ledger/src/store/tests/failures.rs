@@ -40,6 +40,7 @@ fn an_old_failure_told_again_does_not_undo_a_new_try() {
 fn held_ones_are_held_until_released_or_discarded() {
     let held = InstanceReceived {
         held_by: Some("rule 2".to_owned()),
+        details: ReceivedDetails::default(),
         ..instance(1, "1.1")
     };
     let released = Fact::Released(Released {
