@@ -2,6 +2,7 @@
 
 mod echo;
 mod status;
+mod watched;
 
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ impl Door {
     /// Everything that needs no upload.
     pub(crate) async fn answer(&self, command: &str, args: &Value) -> Result<Value, AdminError> {
         match command {
-            "status" => Ok(self.status()),
+            "status" => self.with_sources(self.status()).await,
             "routes" => Ok(self.routes()),
             "studies" => self.studies(args).await,
             "study" => self.study(args).await,

@@ -5,6 +5,7 @@ mod destination;
 mod echo;
 mod problems;
 mod tls;
+mod watch;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -32,6 +33,8 @@ use echo::RawEcho;
 use problems::Problems;
 pub use tls::DatedCertificate;
 use tls::{RawListenerTls, TlsReader};
+use watch::RawWatch;
+pub use watch::WatchConfig;
 
 /// Name of the configuration file in the edge's folder.
 pub const FILE_NAME: &str = "edge.toml";
@@ -61,6 +64,7 @@ pub struct RawConfig {
     ledger_identity: Option<String>,
     grace: Option<Span>,
     echo: RawEcho,
+    watch: RawWatch,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -147,6 +151,8 @@ pub struct Config {
     pub grace: Duration,
     /// How often and for how long PACS are checked by C-ECHO.
     pub echo: EchoTimes,
+    /// What is watched for.
+    pub watch: WatchConfig,
 }
 
 impl Config {
@@ -210,6 +216,7 @@ impl Config {
                 IdentityLevel::Full
             }
         };
+        let watch = watch::watch(&raw.watch, &mut problems);
         let slab = raw.spool.slab.map_or(64 << 20, |size| size.0);
         if slab < 64 << 10 {
             problems.add("spool.slab".to_owned(), "a slab has at least 64KiB".to_owned());
@@ -236,6 +243,7 @@ impl Config {
             ledger_identity,
             grace: raw.grace.map_or(Duration::from_secs(10), |span| span.0),
             echo,
+            watch,
         })
     }
 

@@ -3,6 +3,7 @@
 mod acceptor;
 mod hall;
 mod intake;
+mod journal;
 mod record;
 mod send;
 mod take;

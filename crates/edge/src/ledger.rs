@@ -7,6 +7,7 @@ use packhorse_spool::{Index as _, StoreError};
 
 use crate::messages::receipts::Receipts;
 use crate::shared::Shared;
+use crate::watch;
 
 /// Facts applied at a time.
 const BATCH: usize = 512;
@@ -52,6 +53,12 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         wakeups.mark_unchanged();
         let is_last = shared.stop.is_cancelled();
         let applied = catch_up(&shared).await;
+        if let Err(error) = watch::look(&shared).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was noticed cannot be told now"
+            );
+        }
         let kept_up = receipts.keep_up(&shared).await;
         let sent = match kept_up {
             Ok(()) if is_last => receipts.send(&shared).await,

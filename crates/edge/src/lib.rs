@@ -25,13 +25,14 @@ mod ledger;
 mod link;
 mod messages;
 mod names;
-#[expect(dead_code, reason = "its callers come with the parts that notice")]
+#[cfg_attr(not(test), expect(dead_code, reason = "its callers come with the parts that notice"))]
 mod notices;
 mod pacs;
 mod place;
 mod shared;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use commands::{Cli, Command, CommandError, run, told};
 pub use config::Config;

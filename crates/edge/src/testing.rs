@@ -14,7 +14,7 @@ use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_envelope::{AssociatedData, Original, TrailerFields, Writer};
 use packhorse_identity::SigningKey;
 use packhorse_ids::{Clock, DeliveryId, Kind, Priority, Routing, Sequence, SiteName, SystemClock};
-use packhorse_ledger::fact::{Fact, InstanceReceived};
+use packhorse_ledger::fact::{Fact, InstanceReceived, ReceivedDetails};
 use packhorse_ledger::{Identity, Origin, Projection, ReceiptBatch};
 use packhorse_spool::{Body, Custody, Disk, Filter, Index as _, NewEntry, NewState, RealDisk, Spool, SpoolConfig};
 use tempfile::TempDir;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use packhorse_testkit::corpus;
 use packhorse_testkit::peers::{
@@ -254,31 +253,5 @@ fn what_the_target_does_not_take_is_on_the_failed_list_with_its_answer() {
         // The far site's word has come back: the source's ledger says the same.
         let at_a = sites.json(Host::A, &["failed"]);
         assert_eq!(rows(&at_a, "failed").count(), on_list.len());
-    }
-}
-
-/// CT, Raw Data, CT: what the README says of senders that stop at a refusal.
-#[test]
-fn a_refusal_stops_dcmtk_unless_it_is_told_to_go_on() {
-    for peer in [Peer::Pynetdicom, Peer::Storescu, Peer::Dcmsend] {
-        let Some(_) = require(peer) else { return };
-    }
-    let target = Xscp::start(XscpOptions::default()).unwrap();
-    let sites = Sites::start(target.port(), &Setup::default());
-    let folder = mixed_folder(2);
-    let files: Vec<PathBuf> = corpus::files(folder.path()).unwrap().into_iter().take(3).collect();
-    let mut before = 0;
-    for (options, images) in [(&[][..], 1), (&["-nh"][..], 2)] {
-        for sender in [storescu, dcmsend] {
-            let scu = sender(sites.dicom().port(), ROUTE).options(options);
-            let finished = scu
-                .run(&files.iter().map(PathBuf::as_path).collect::<Vec<&Path>>(), PATIENCE)
-                .unwrap();
-            assert_eq!(finished.status.success(), images == 2, "{}", finished.said());
-            before += images;
-            target.wait_for(before, PATIENCE).unwrap();
-            sites.wait_until_quiet();
-            assert_eq!(target.log().unwrap().len(), before, "{options:?}: {}", finished.said());
-        }
     }
 }

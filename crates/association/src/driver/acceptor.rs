@@ -114,6 +114,7 @@ async fn accept_over(
         tls,
         config: config.clone(),
         unanswered: false,
+        misused: None,
     })
 }
 
@@ -152,6 +153,8 @@ pub struct AcceptedAssociation {
     tls: Option<super::tls::PeerTls>,
     config: AcceptorConfig,
     unanswered: bool,
+    /// The refused context that the peer used.
+    misused: Option<AbstractSyntaxUid>,
 }
 
 impl AcceptedAssociation {
@@ -202,6 +205,8 @@ impl AcceptedAssociation {
                     bytes,
                 }) => {
                     let Some(syntaxes) = self.accepted(context) else {
+                        let refused = self.proposal.contexts.iter().find(|proposed| proposed.id == context);
+                        self.misused = refused.map(|refused| refused.abstract_syntax.clone());
                         let what = "a message on a presentation context that was not accepted";
                         return Err(self.core.violated(Violation::Message(what)).await);
                     };
@@ -230,6 +235,13 @@ impl AcceptedAssociation {
                 }
             }
         }
+    }
+
+    /// The abstract syntax of the refused presentation context that the peer used all the same, which ended the
+    /// association; `None`: it did not.
+    #[must_use]
+    pub const fn refused_context_used(&self) -> Option<&AbstractSyntaxUid> {
+        self.misused.as_ref()
     }
 
     /// The abstract and the transfer syntax of a context, if it was accepted.

@@ -1,5 +1,7 @@
 //! Answers as people read them.
 
+mod watched;
+
 use serde_json::Value;
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -94,6 +96,7 @@ pub(crate) fn status(answer: &Value) -> String {
     if number(answer, "held") > 0 || number(answer, "failed") > 0 {
         lines.push("`failed` lists what is failed and held, with its reasons; `retry ID` sends it on".to_owned());
     }
+    lines.extend(watched::of_sources(answer));
     lines.join("\n")
 }
 
@@ -152,6 +155,9 @@ fn study_lines(study: &Value) -> Vec<String> {
         ),
         format!("    {}", text(study, "words")),
     ]
+    .into_iter()
+    .chain(watched::of_study(study))
+    .collect()
 }
 
 pub(super) fn studies(answer: &Value) -> String {

@@ -133,6 +133,9 @@ async fn serve_association(shared: &Arc<Shared>, mut association: AcceptedAssoci
     if let Err(error) = &ended {
         let peer = association.proposal().peer;
         tracing::info!(association = %record.id, %peer, error = chain(error), "association ended without release");
+        if let Some(class) = association.refused_context_used() {
+            record.refused_context_used(class);
+        }
         if matches!(error, AssociationError::Unanswered) {
             association.abort().await;
         }
@@ -163,7 +166,7 @@ async fn requests(
                     command_set: store.command_bytes().clone(),
                 };
                 let Taken { status, comment } =
-                    take(shared, offered, &mut record.pending, &mut Fragments(&mut store)).await?;
+                    take(shared, offered, &mut record.journal, &mut Fragments(&mut store)).await?;
                 store.respond(status, comment.as_deref()).await?;
                 stopping::at("after_answer");
             }

@@ -3,21 +3,23 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use packhorse_association::codec::UserInformation;
 use packhorse_association::driver::tls::{Distrust, PeerTls};
 use packhorse_association::{AssociationError, Decide};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{Answer, AsyncOperationsWindow, ContextAnswer, ContextResult, Proposal, Rejection};
-use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact};
+use packhorse_dicom::uid::AbstractSyntaxUid;
+use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, RefusedContextUsed};
+use packhorse_ledger::identity::printable;
 use packhorse_ledger::{AssociationId, Fact};
 use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
 use packhorse_spool::Index as _;
 use rustls::pki_types::UnixTime;
 
 use super::hall::Guest;
+use super::journal::Journal;
 use crate::directory::Standing;
-use crate::shared::{Place, Shared, draw, fact_bytes};
+use crate::shared::{Place, Shared, draw};
 
 /// Whether the caller may send to the route it calls: known, and the far site agrees.
 pub(crate) fn admit(shared: &Shared, proposal: &Proposal) -> Result<Admission, Refused> {
@@ -166,8 +168,7 @@ pub(crate) struct Record {
     pub(crate) id: AssociationId,
     pub(crate) source: String,
     shared: Arc<Shared>,
-    /// Facts that go with the next commit; they stay here until one is done.
-    pub(crate) pending: Vec<Bytes>,
+    pub(super) journal: Journal,
 }
 
 impl Record {
@@ -200,12 +201,22 @@ impl Record {
             contexts: contexts.iter().map(context).collect(),
         });
         log(&source, proposal, &contexts);
+        let mut journal = Journal::default();
+        journal.add(&opened);
         Self {
             id,
             source,
             shared: Arc::clone(shared),
-            pending: fact_bytes(&opened).into_iter().collect(),
+            journal,
         }
+    }
+
+    /// The sender used a presentation context of this class although it was refused.
+    pub(crate) fn refused_context_used(&mut self, class: &AbstractSyntaxUid) {
+        let (association, at) = (self.id, self.shared.clock.now());
+        let class = printable(Some(class.as_str().as_bytes())).unwrap_or_default();
+        let used = RefusedContextUsed { association, class, at };
+        self.journal.add(&Fact::RefusedContextUsed(used));
     }
 
     /// Writes down how the association ended.
@@ -223,12 +234,11 @@ impl Record {
             Err(_) => AssociationEnd::Lost,
         };
         let (association, at) = (self.id, self.shared.clock.now());
-        let mut facts = std::mem::take(&mut self.pending);
-        facts.extend(fact_bytes(&Fact::AssociationEnded(AssociationEnded {
-            association,
-            how,
-            at,
-        })));
+        let ended = Fact::AssociationEnded(AssociationEnded { association, how, at });
+        if let Some(stopped) = self.journal.add(&ended) {
+            self.journal.add(&Fact::SenderStopped(stopped));
+        }
+        let facts = self.journal.take();
         if let Err(error) = self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

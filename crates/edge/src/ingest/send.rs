@@ -13,6 +13,7 @@ use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use packhorse_ledger::Origin;
 use serde::{Deserialize, Serialize};
 
+use super::journal::Journal;
 use super::record::{consent, decide};
 use super::take::{Data, Offered, take};
 use crate::shared::Shared;
@@ -139,7 +140,7 @@ impl Sender {
         let taken = take(
             &self.shared,
             offered,
-            &mut Vec::new(),
+            &mut Journal::default(),
             &mut Rest {
                 first: Some(data_set),
                 file,

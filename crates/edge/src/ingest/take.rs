@@ -5,14 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packhorse_association::CStoreRq;
 use packhorse_daemon::exit::chain;
-use packhorse_dicom::header::Header;
+use packhorse_dicom::header::{Header, HeaderScan};
 use packhorse_dicom::negotiation::Proposal;
 use packhorse_dicom::status::Status;
+use packhorse_dicom::transfer_syntax::encoding_of;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_envelope::{AssociatedData, Sealed, TrailerFields};
 use packhorse_ids::{Kind, PayloadId, Priority, Routing, Sequence};
 use packhorse_ledger::Origin;
-use packhorse_ledger::fact::{Fact, InstanceReceived, InstanceRefused};
+use packhorse_ledger::fact::{Fact, InstanceReceived, InstanceRefused, ReceivedDetails};
 use packhorse_ledger::identity::{Identity, printable};
 use packhorse_policy::{InstanceDecision, InstanceFacts, Route};
 use packhorse_spool::{
@@ -21,13 +22,12 @@ use packhorse_spool::{
 use tokio::sync::mpsc;
 
 use super::intake::{Measure, Sealing};
+use super::journal::Journal;
 use crate::hold::HeldBy;
-use crate::shared::{LINK_QUEUE, Shared, draw, fact_bytes, queue};
+use crate::shared::{LINK_QUEUE, Shared, draw, queue};
 
 /// Fragments that may wait for the worker of a long data set: 16 of 128 KiB.
 const FRAGMENTS_MAX: usize = 16;
-/// Facts of one association that wait for a spool which takes none.
-const PENDING_MAX: usize = 1024;
 
 /// Where a data set's fragments come from.
 pub(crate) trait Data: Send {
@@ -87,14 +87,14 @@ struct Kept {
     body: Body,
 }
 
-/// Takes an instance, or not. `pending` are facts that go with the commit; they stay pending when there is none.
+/// Takes an instance, or not. `journal` has facts that go with the commit; they stay pending when there is none.
 ///
 /// # Errors
 /// The data's own error: nothing of the instance is kept then.
 pub(crate) async fn take<D: Data>(
     shared: &Arc<Shared>,
     offered: Offered<'_>,
-    pending: &mut Vec<Bytes>,
+    journal: &mut Journal,
     data: &mut D,
 ) -> Result<Taken, D::Error> {
     let custody = Custodian {
@@ -112,18 +112,18 @@ pub(crate) async fn take<D: Data>(
         (Ok(class), Ok(instance)) => (class, instance),
         (Ok(_), Err(error)) => {
             let refused = Taken::refused(Status::INVALID_OBJECT_INSTANCE, error.to_string());
-            return Ok(custody.refuse(refused, "SOP Instance UID", None, pending).await);
+            return Ok(custody.refuse(refused, "SOP Instance UID", None, journal).await);
         }
         (Err(error), _) => {
             let refused = Taken::refused(Status::SOP_CLASS_NOT_SUPPORTED, error.to_string());
-            return Ok(custody.refuse(refused, "SOP Class UID", None, pending).await);
+            return Ok(custody.refuse(refused, "SOP Class UID", None, journal).await);
         }
     };
-    // Before its bytes are taken: what the command alone decides.
+    // Before its bytes are taken: what the command alone decides. Which study it was of is read all the same.
     if let InstanceDecision::Refuse { status, comment, rule } = custody.decide(&class, None) {
-        return Ok(custody
-            .refuse(Taken::refused(status, comment), &rule.to_string(), None, pending)
-            .await);
+        let header = skim(&offered.transfer_syntax, data).await?;
+        let refused = Taken::refused(status, comment);
+        return Ok(custody.refuse(refused, &rule.to_string(), Some(&header), journal).await);
     }
     let payload = draw::payload();
     let associated = AssociatedData {
@@ -136,10 +136,10 @@ pub(crate) async fn take<D: Data>(
     let measure = Measure::new(&offered.transfer_syntax);
     let kept = match receive(shared, &associated, measure, fields, data).await? {
         Ok(kept) => kept,
-        Err(error) => return Ok(custody.refuse(Taken::of_store(&error), "spool", None, pending).await),
+        Err(error) => return Ok(custody.refuse(Taken::of_store(&error), "spool", None, journal).await),
     };
     Ok(custody
-        .commit(route, &associated, kept, (class, instance), pending)
+        .commit(route, &associated, kept, (class, instance), journal)
         .await)
 }
 
@@ -183,7 +183,7 @@ impl Custodian<'_> {
         associated: &AssociatedData,
         kept: Kept,
         (class, instance): (SopClassUid, SopInstanceUid),
-        pending: &mut Vec<Bytes>,
+        journal: &mut Journal,
     ) -> Taken {
         let Kept { header, sealed, body } = kept;
         let decided = self.decide(&class, Some(&header));
@@ -192,7 +192,7 @@ impl Custodian<'_> {
             InstanceDecision::Hold(hold) => (hold.priority, Some(hold.rule.to_string())),
             InstanceDecision::Refuse { status, comment, rule } => {
                 let refused = Taken::refused(status, comment);
-                return self.refuse(refused, &rule.to_string(), Some(&header), pending).await;
+                return self.refuse(refused, &rule.to_string(), Some(&header), journal).await;
             }
         };
         let routing = routing(associated, priority, &sealed);
@@ -220,9 +220,9 @@ impl Custodian<'_> {
             repeat: false,
             replaces: None,
             held_by,
+            details: ReceivedDetails::default(),
         };
-        let mut facts = pending.clone();
-        facts.extend(fact_bytes(&Fact::InstanceReceived(Box::new(received))));
+        let own = [Fact::InstanceReceived(Box::new(received))];
         let entry = NewEntry {
             routing,
             queue: queue(LINK_QUEUE),
@@ -230,9 +230,10 @@ impl Custodian<'_> {
             custody: Custody::UntilReleased,
             state,
         };
+        let facts = journal.with(&own);
         match self.shared.spool.commit(self.shared.epoch, vec![entry], facts).await {
             Ok(_) => {
-                pending.clear();
+                journal.written(&own);
                 tracing::debug!(%delivery, "in custody");
                 Taken {
                     status: Status::SUCCESS,
@@ -241,13 +242,13 @@ impl Custodian<'_> {
             }
             Err(error) => {
                 let refused = Taken::of_store(&error);
-                self.refuse(refused, "spool", Some(&header), pending).await
+                self.refuse(refused, "spool", Some(&header), journal).await
             }
         }
     }
 
     /// Writes a refusal down; when that cannot be now, with the next instance or at the end of the association.
-    async fn refuse(&self, refused: Taken, rule: &str, header: Option<&Header>, pending: &mut Vec<Bytes>) -> Taken {
+    async fn refuse(&self, refused: Taken, rule: &str, header: Option<&Header>, journal: &mut Journal) -> Taken {
         let shown = |bytes: &[u8]| {
             printable(Some(bytes))
                 .unwrap_or_default()
@@ -257,7 +258,7 @@ impl Custodian<'_> {
         };
         let status = refused.status;
         tracing::info!(%status, rule, comment = refused.comment, "instance refused");
-        pending.extend(fact_bytes(&Fact::InstanceRefused(InstanceRefused {
+        journal.add(&Fact::InstanceRefused(InstanceRefused {
             origin: self.offered.origin,
             route: self.offered.proposal.called_ae_title.clone(),
             source: self.offered.source.clone(),
@@ -267,13 +268,13 @@ impl Custodian<'_> {
             status: status.0,
             rule: rule.to_owned(),
             at: self.shared.clock.now(),
-        })));
-        let facts = pending.clone();
+        }));
+        let facts = journal.with(&[]);
         match self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await {
-            Ok(_) => pending.clear(),
+            Ok(_) => journal.written(&[]),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "a refusal is not written down yet");
-                pending.truncate(PENDING_MAX);
+                journal.not_written();
             }
         }
         refused
@@ -292,6 +293,16 @@ fn routing(associated: &AssociatedData, priority: Priority, sealed: &Sealed) -> 
         length: sealed.length,
         blake3: sealed.blake3,
     }
+}
+
+/// The header of a data set of which nothing is kept. The rest of it is left to the answer to pass over.
+async fn skim<D: Data>(transfer_syntax: &TransferSyntaxUid, data: &mut D) -> Result<Header, D::Error> {
+    let mut scan = HeaderScan::new(encoding_of(transfer_syntax));
+    while !scan.has_passed_identity() {
+        let Some(fragment) = data.next().await? else { break };
+        scan.push(&fragment);
+    }
+    Ok(scan.finish())
 }
 
 /// Receives a data set. One that ends within [`INLINE_LEN_MAX`] never leaves memory; a longer one has one worker for its

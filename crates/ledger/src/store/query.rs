@@ -274,12 +274,31 @@ impl Projection {
                 names.join(" or ")
             ));
         }
+        all.extend(self.refused_instances(row)?);
         all.extend(stops.into_iter().map(|stop| stop.words));
         all.extend(
             self.loop_of(&row.study, &row.route, &row.source)?
                 .map(|found| found.words),
         );
         Ok(all)
+    }
+
+    /// Instances of an account that were offered, answered with a failure and not taken since, by class and status.
+    fn refused_instances(&self, row: &AccountRow) -> Result<Vec<String>, ProjectionError> {
+        let sql = "SELECT f.sop_class, f.status, count(DISTINCT f.sop_instance) FROM refusal f WHERE f.study = ?1 \
+                   AND f.route = ?2 AND f.source = ?3 AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account = ?4 \
+                   AND d.sop_instance = f.sop_instance) GROUP BY f.sop_class, f.status ORDER BY 1, 2 LIMIT 16";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let line = |row: &Row<'_>| {
+            let (class, status, count): (String, u16, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let name = packhorse_dicom::sop_class::name_of(&class);
+            Ok(format!(
+                "refused {count} {name} ({})",
+                packhorse_dicom::status::Status(status)
+            ))
+        };
+        let values = params![row.study, row.route, row.source, row.id];
+        Ok(statement.query_map(values, line)?.collect::<Result<_, _>>()?)
     }
 
     fn detail(&self, row: AccountRow, limit: usize) -> Result<StudyDetail, ProjectionError> {

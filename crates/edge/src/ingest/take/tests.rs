@@ -65,18 +65,18 @@ async fn pending_facts_stay_when_an_instance_does_not_come_whole_and_go_with_the
     let edge = Edge::new("a", TOML);
     let proposal = proposal("PACS_A", "ROUTE");
     let opening = Bytes::from_static(b"opening");
-    let mut pending = vec![opening.clone()];
-    let lost = take(&edge.shared, offered(&proposal), &mut pending, &mut data(false)).await;
+    let mut journal = Journal::of(vec![opening.clone()]);
+    let lost = take(&edge.shared, offered(&proposal), &mut journal, &mut data(false)).await;
     assert_eq!(lost, Err("the association is lost"));
     assert_eq!(
-        (&pending[..], facts(&edge).await.len()),
+        (journal.pending(), facts(&edge).await.len()),
         (std::slice::from_ref(&opening), 0)
     );
-    let taken = take(&edge.shared, offered(&proposal), &mut pending, &mut data(true))
+    let taken = take(&edge.shared, offered(&proposal), &mut journal, &mut data(true))
         .await
         .unwrap();
     assert_eq!(taken.status, Status::SUCCESS);
-    assert!(pending.is_empty());
+    assert!(journal.pending().is_empty());
     let facts = facts(&edge).await;
     assert_eq!((facts.len(), &facts[0]), (2, &opening));
 }
@@ -113,8 +113,8 @@ async fn an_instance_for_which_the_disk_is_full_at_the_end_is_on_record_as_refus
     let edge = Edge::on_disk("a", TOML, Arc::<Filling>::clone(&disk));
     let proposal = proposal("PACS_A", "ROUTE");
     disk.0.store(true, Ordering::Relaxed);
-    let mut pending = vec![Bytes::from_static(b"opening")];
-    let taken = take(&edge.shared, offered(&proposal), &mut pending, &mut data(true))
+    let mut journal = Journal::of(vec![Bytes::from_static(b"opening")]);
+    let taken = take(&edge.shared, offered(&proposal), &mut journal, &mut data(true))
         .await
         .unwrap();
     assert_eq!(taken.status, Status::OUT_OF_RESOURCES);
@@ -124,5 +124,5 @@ async fn an_instance_for_which_the_disk_is_full_at_the_end_is_on_record_as_refus
         panic!("a refusal: {facts:?}")
     };
     assert_eq!(refused.status, Status::OUT_OF_RESOURCES.0);
-    assert!(pending.is_empty());
+    assert!(journal.pending().is_empty());
 }
