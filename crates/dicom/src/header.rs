@@ -65,6 +65,16 @@ pub struct Header {
     pub patient_id: Option<Box<[u8]>>,
     /// (0010,0021)
     pub issuer_of_patient_id: Option<Box<[u8]>>,
+    /// (0008,0008)
+    pub image_type: Option<Box<[u8]>>,
+    /// (0008,0070)
+    pub manufacturer: Option<Box<[u8]>>,
+    /// (0008,1010)
+    pub station_name: Option<Box<[u8]>>,
+    /// (0008,103E)
+    pub series_description: Option<Box<[u8]>>,
+    /// (0018,0015)
+    pub body_part_examined: Option<Box<[u8]>>,
     /// (0020,1208), the number its text says.
     pub number_of_study_related_instances: Option<u32>,
     /// Where native Pixel Data lies. `None` when there is none, when it is encapsulated, and in a deflated data set, whose
@@ -106,17 +116,22 @@ impl Header {
     fn place(&mut self, tag: u32) -> Option<&mut Option<Box<[u8]>>> {
         Some(match tag {
             0x0008_0005 => &mut self.specific_character_set,
+            0x0008_0008 => &mut self.image_type,
             0x0008_0016 => &mut self.sop_class_uid,
             0x0008_0018 => &mut self.sop_instance_uid,
             0x0008_0020 => &mut self.study_date,
             0x0008_0030 => &mut self.study_time,
             0x0008_0050 => &mut self.accession_number,
             0x0008_0060 => &mut self.modality,
+            0x0008_0070 => &mut self.manufacturer,
             0x0008_0080 => &mut self.institution_name,
+            0x0008_1010 => &mut self.station_name,
             0x0008_1030 => &mut self.study_description,
+            0x0008_103E => &mut self.series_description,
             0x0010_0010 => &mut self.patient_name,
             0x0010_0020 => &mut self.patient_id,
             0x0010_0021 => &mut self.issuer_of_patient_id,
+            0x0018_0015 => &mut self.body_part_examined,
             0x0020_000D => &mut self.study_instance_uid,
             0x0020_000E => &mut self.series_instance_uid,
             _ => return None,

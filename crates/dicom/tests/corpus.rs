@@ -46,20 +46,25 @@ impl From<&Header> for Found {
     }
 }
 
-fn fields(header: &Header) -> [(u32, &Option<Box<[u8]>>); 14] {
+fn fields(header: &Header) -> [(u32, &Option<Box<[u8]>>); 19] {
     [
         (0x0008_0005, &header.specific_character_set),
+        (0x0008_0008, &header.image_type),
         (0x0008_0016, &header.sop_class_uid),
         (0x0008_0018, &header.sop_instance_uid),
         (0x0008_0020, &header.study_date),
         (0x0008_0030, &header.study_time),
         (0x0008_0050, &header.accession_number),
         (0x0008_0060, &header.modality),
+        (0x0008_0070, &header.manufacturer),
         (0x0008_0080, &header.institution_name),
+        (0x0008_1010, &header.station_name),
         (0x0008_1030, &header.study_description),
+        (0x0008_103E, &header.series_description),
         (0x0010_0010, &header.patient_name),
         (0x0010_0020, &header.patient_id),
         (0x0010_0021, &header.issuer_of_patient_id),
+        (0x0018_0015, &header.body_part_examined),
         (0x0020_000D, &header.study_instance_uid),
         (0x0020_000E, &header.series_instance_uid),
     ]

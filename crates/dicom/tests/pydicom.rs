@@ -78,20 +78,25 @@ impl Said {
     }
 }
 
-fn kept(header: &Header) -> [(&str, &Option<Box<[u8]>>); 14] {
+fn kept(header: &Header) -> [(&str, &Option<Box<[u8]>>); 19] {
     [
         ("00080005", &header.specific_character_set),
+        ("00080008", &header.image_type),
         ("00080016", &header.sop_class_uid),
         ("00080018", &header.sop_instance_uid),
         ("00080020", &header.study_date),
         ("00080030", &header.study_time),
         ("00080050", &header.accession_number),
         ("00080060", &header.modality),
+        ("00080070", &header.manufacturer),
         ("00080080", &header.institution_name),
+        ("00081010", &header.station_name),
         ("00081030", &header.study_description),
+        ("0008103e", &header.series_description),
         ("00100010", &header.patient_name),
         ("00100020", &header.patient_id),
         ("00100021", &header.issuer_of_patient_id),
+        ("00180015", &header.body_part_examined),
         ("0020000d", &header.study_instance_uid),
         ("0020000e", &header.series_instance_uid),
     ]

@@ -170,7 +170,9 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn check(raw: &RawConfig, folder: &Path) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Problems::default();
-        let engine = Engine::new(&raw.source, &raw.route, &raw.rule);
+        let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
+        let send_ae_title = problems.take("send_ae_title".to_owned(), AeTitle::try_from(send));
+        let engine = Engine::with_local_titles(send_ae_title.as_slice(), &raw.source, &raw.route, &raw.rule);
         let engine = engine.map_err(|errors| {
             let same = |error: packhorse_policy::ConfigError| ConfigProblem {
                 path: error.path,
@@ -202,8 +204,6 @@ impl Config {
         let delivery = times(&raw.delivery, &mut problems);
         let acceptor = acceptor(&raw.limits, &mut problems);
         let echo = echo::times(&raw.echo, &mut problems);
-        let send = raw.send_ae_title.as_deref().unwrap_or(SEND_AE_TITLE);
-        let send_ae_title = problems.take("send_ae_title".to_owned(), AeTitle::try_from(send));
         let ledger_identity = match raw.ledger_identity.as_deref() {
             None | Some("full") => IdentityLevel::Full,
             Some("accession") => IdentityLevel::Accession,

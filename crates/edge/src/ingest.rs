@@ -4,6 +4,7 @@ mod acceptor;
 mod hall;
 mod intake;
 mod journal;
+mod judge;
 mod record;
 mod send;
 mod take;

@@ -88,6 +88,14 @@ pub fn printable(value: Option<&[u8]>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// A value of a scanned header as text, by the header's Specific Character Set and without padding; `is_name` for VR PN.
+/// Wrong bytes are escaped, never an error.
+#[must_use]
+pub fn text(header: &Header, value: &[u8], is_name: bool) -> String {
+    let kind = if is_name { ValueKind::Name } else { ValueKind::Text };
+    decode(header.specific_character_set.as_deref(), value, kind)
+}
+
 /// No values: they are a patient's.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! Sources, routes and rules as they stand in `edge.toml`, and what may be wrong with them. All errors are reported at
 //! once, each with its path.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -20,6 +21,9 @@ pub struct RawSource {
     pub async_operations: Option<u16>,
     /// The certificate it must come with. Policy only carries this: whoever has the connection checks it.
     pub tls: Option<RawSourceTls>,
+    /// Whether its command's Priority (0000,0700) counts: HIGH makes an instance STAT. Default: no, priority is by rule. Policy
+    /// only carries this ([`Source::trusts_dimse_priority`](crate::Source::trusts_dimse_priority)).
+    pub trust_dimse_priority: bool,
 }
 
 /// `[[source]] tls`: at least one of the two.
@@ -65,8 +69,24 @@ pub struct RawRule {
     pub transfer_syntax: Vec<String>,
     /// `accept`, `refuse-context`, `refuse-instance` or `hold`.
     pub outcome: String,
-    /// `stat`, `routine` or `bulk`, for what is accepted.
+    /// `stat`, `routine` or `bulk`, for what is accepted. Default `routine`.
     pub priority: Option<String>,
+    /// Modalities (0008,0060), as patterns in which case does not count. This and the following three ask for what only an
+    /// instance shows, so they do not go with `refuse-context`.
+    pub modality: Vec<String>,
+    /// Header attributes by keyword ([`Attribute`](crate::Attribute)), and patterns of which one has to match. `""` is for
+    /// absent or empty.
+    pub header: BTreeMap<String, Vec<String>>,
+    /// Data sets of more bytes than this: `"64MiB"`.
+    pub larger_than: Option<String>,
+    /// Data sets of fewer bytes than this.
+    pub smaller_than: Option<String>,
+    /// For `outcome = "hold"`: `until-released` (the default), or a time such as `30d` after which it is discarded.
+    pub hold: Option<String>,
+    /// For `outcome = "hold"`: how much the rule may hold: `"20GiB"`. Default: no quota of its own.
+    pub quota: Option<String>,
+    /// It decides nothing; what it would have done is told.
+    pub shadow: bool,
 }
 
 /// Something in the configuration that cannot be.

@@ -1,13 +1,14 @@
 //! What is decided, with its reasons.
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{Answer, ContextAnswer, PresentationContextId, Rejection};
+use packhorse_dicom::negotiation::{Answer, CommonExtended, ContextAnswer, PresentationContextId, Rejection};
 use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, TransferSyntaxUid};
 use packhorse_ids::Priority;
 
+use crate::attribute::HeaderValues;
 use crate::knowledge::NotTaken;
-use crate::rule::RuleName;
+use crate::rule::{HoldEnd, Outcome, RuleName};
 
 /// A caller that may send here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +46,25 @@ pub struct ContextDecision {
     pub abstract_syntax: AbstractSyntaxUid,
     /// What is answered.
     pub answer: ContextAnswer,
-    /// The rule that decided; `None` for Verification.
+    /// The rule that decided; `None` for Verification. Of a context that only rules with conditions keep open, the first of
+    /// them.
     pub rule: Option<RuleName>,
     /// Whether the class belongs to a study's account: other services and Verification do not.
     pub is_storage: bool,
     /// The destination is known not to take this. With an accepted context a warning; with a rejected one why it is
     /// rejected, though its rule accepts it. `None`: nothing is known against it, or a rule has rejected it already.
     pub not_taken: Option<NotTaken>,
+    /// Shadow rules that would have decided it.
+    pub shadows: Vec<Shadow>,
+}
+
+/// A shadow rule that would have decided, were it none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Which.
+    pub rule: RuleName,
+    /// What it would have done.
+    pub outcome: Outcome,
 }
 
 impl ContextDecision {
@@ -77,7 +90,7 @@ impl ContextDecision {
     }
 }
 
-/// What is known of an instance once its header is scanned.
+/// What is known of an instance: by its command, and once its header is scanned.
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceFacts<'a> {
     /// Who sends.
@@ -92,6 +105,11 @@ pub struct InstanceFacts<'a> {
     pub dataset_class: Option<&'a SopClassUid>,
     /// How the data set is encoded.
     pub transfer_syntax: &'a TransferSyntaxUid,
+    /// What the association's proposal said of its classes (PS3.7 §D.3.3.6). Without it a class of a vendor's own that was
+    /// accepted as storage is refused as private.
+    pub common_extended: &'a [CommonExtended],
+    /// Values of [`Engine::attributes`](crate::Engine::attributes). `None`: the header is not scanned yet.
+    pub header: Option<&'a HeaderValues>,
 }
 
 /// What becomes of an instance.
@@ -117,6 +135,17 @@ pub enum InstanceDecision {
     Hold(Hold),
 }
 
+impl InstanceDecision {
+    /// The rule that decided.
+    #[must_use]
+    pub const fn rule(&self) -> &RuleName {
+        match self {
+            Self::Accept { rule, .. } | Self::Refuse { rule, .. } => rule,
+            Self::Hold(hold) => &hold.rule,
+        }
+    }
+}
+
 /// How an instance is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -124,4 +153,8 @@ pub struct Hold {
     pub rule: RuleName,
     /// With this priority once it is released.
     pub priority: Priority,
+    /// When it is held no longer.
+    pub end: HoldEnd,
+    /// Bytes that all instances held by this rule may have; over it A700 is answered. `None`: no quota of its own.
+    pub quota: Option<u64>,
 }

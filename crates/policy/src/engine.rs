@@ -1,28 +1,31 @@
 //! The engine: sources, routes and rules, and the questions they answer.
 
+mod checks;
 mod contexts;
+mod instances;
+mod walk;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{Answer, CommonExtended, Proposal, Rejection};
-use packhorse_dicom::sop_class;
-use packhorse_dicom::status::Status;
+use packhorse_dicom::negotiation::{Answer, Proposal, Rejection};
 use packhorse_dicom::transfer_syntax::IMPLICIT_VR_LE;
 use packhorse_dicom::uid::TransferSyntaxUid;
 use serde::Deserialize;
 
+use self::checks::Checks;
+use crate::attribute::Attribute;
 use crate::config::{ConfigError, Errors, RawRoute, RawRule, RawSource};
-use crate::decision::{Admission, Decision, Hold, InstanceDecision, InstanceFacts, Refused};
+use crate::decision::{Admission, Decision, Refused};
 use crate::host::HostPattern;
 use crate::knowledge::DestinationKnowledge;
+use crate::pattern::TitlePattern;
 use crate::route::Route;
-use crate::rule::{Outcome, Query, Rule, TitlePattern};
+use crate::rule::Rule;
 
 /// The shipped rules, which come last: a file one can read.
 pub const DEFAULT_RULES: &str = include_str!("default.rules.toml");
-/// Longest Error Comment (0000,0902).
-const COMMENT_LEN_MAX: usize = 64;
 
 /// Who may send: a `[[source]]`.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct Source {
     name: Box<str>,
     titles: Vec<TitlePattern>,
     hosts: Vec<HostPattern>,
+    trusts_dimse_priority: bool,
 }
 
 impl Source {
@@ -50,6 +54,12 @@ impl Source {
         &self.hosts
     }
 
+    /// Whether its command's Priority (0000,0700) counts: HIGH makes an instance STAT, whatever its rule says.
+    #[must_use]
+    pub const fn trusts_dimse_priority(&self) -> bool {
+        self.trusts_dimse_priority
+    }
+
     /// Whether it may call itself so.
     #[must_use]
     pub fn has_ae_title(&self, title: &AeTitle) -> bool {
@@ -68,6 +78,8 @@ pub struct Engine {
     sources: Vec<Source>,
     routes: Vec<Route>,
     rules: Vec<Rule>,
+    /// Header attributes that rules ask for.
+    attributes: Vec<Attribute>,
 }
 
 impl Engine {
@@ -76,9 +88,23 @@ impl Engine {
     /// # Errors
     /// Everything that is wrong, each with its path.
     pub fn new(sources: &[RawSource], routes: &[RawRoute], rules: &[RawRule]) -> Result<Self, Vec<ConfigError>> {
+        Self::with_local_titles(&[], sources, routes, rules)
+    }
+
+    /// The same where some ask without calling: `local` are the titles under which they do, which rules may name though no
+    /// source has them.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its path.
+    pub fn with_local_titles(
+        local: &[AeTitle],
+        sources: &[RawSource],
+        routes: &[RawRoute],
+        rules: &[RawRule],
+    ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Errors::default();
         let read_source = |(raw, number): (&RawSource, usize)| source(raw, &format!("source[{number}]"), &mut errors);
-        let sources = sources.iter().zip(1..).map(read_source).collect();
+        let sources: Vec<Source> = sources.iter().zip(1..).map(read_source).collect();
         let read_route = |(raw, number): (&RawRoute, usize)| Route::read(raw, &format!("route[{number}]"), &mut errors);
         let routes: Vec<Route> = routes.iter().zip(1..).filter_map(read_route).collect();
         for (index, route) in routes.iter().enumerate() {
@@ -94,13 +120,25 @@ impl Engine {
         let shipped: RuleFile = toml::from_str(DEFAULT_RULES).unwrap_or(RuleFile { rule: Vec::new() });
         let all = rules.iter().chain(&shipped.rule).zip(1..);
         let read_rule = |(raw, number)| Rule::read(raw, number, &format!("rule[{number}]"), &mut errors);
-        let rules: Vec<Rule> = all.filter_map(read_rule).collect();
-        unknown_routes(&rules, &routes, &mut errors);
-        if errors.0.is_empty() {
-            Ok(Self { sources, routes, rules })
-        } else {
-            Err(errors.0)
+        let read: Vec<Rule> = all.filter_map(read_rule).collect();
+        let written = read.iter().filter(|rule| rule.name.number <= rules.len());
+        Checks {
+            local,
+            sources: &sources,
+            routes: &routes,
+            rules: written.collect(),
         }
+        .run(&mut errors);
+        if !errors.0.is_empty() {
+            return Err(errors.0);
+        }
+        let attributes: BTreeSet<_> = read.iter().flat_map(|rule| rule.conditions.attributes()).collect();
+        Ok(Self {
+            sources,
+            routes,
+            attributes: attributes.into_iter().collect(),
+            rules: read,
+        })
     }
 
     /// The sources, in their order.
@@ -119,6 +157,12 @@ impl Engine {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The header attributes that rules ask for: what [`InstanceFacts::header`](crate::InstanceFacts) must have.
+    #[must_use]
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
     }
 
     /// Where `called` leads on `listener`.
@@ -206,80 +250,6 @@ impl Engine {
             contexts,
         }
     }
-
-    /// The rule that decides. Implicit VR Little Endian is never refused for a class that is accepted in any other syntax
-    /// (PS3.5 §10.1): there the rule that accepts it decides.
-    fn first(&self, query: &Query<'_>) -> Option<&Rule> {
-        let first = self.rules.iter().find(|rule| rule.matches(query));
-        let is_refused = first.is_none_or(|rule| rule.outcome == Outcome::RefuseContext);
-        if is_refused && query.syntax.as_str() == IMPLICIT_VR_LE {
-            return self.accepting_in_some_syntax(query).or(first);
-        }
-        first
-    }
-
-    /// The first rule that accepts the class in some syntax; those behind a refusal in all syntaxes are never asked.
-    fn accepting_in_some_syntax(&self, query: &Query<'_>) -> Option<&Rule> {
-        let mut rules = self.rules.iter().filter(|rule| rule.matches_in_some_syntax(query));
-        let decisive = rules.find(|rule| rule.outcome != Outcome::RefuseContext || rule.syntaxes.is_empty())?;
-        (decisive.outcome != Outcome::RefuseContext).then_some(decisive)
-    }
-
-    /// What becomes of an instance once its header is scanned: asked again on each of the three classes that name it.
-    #[must_use]
-    pub fn decide_header(&self, facts: &InstanceFacts<'_>) -> InstanceDecision {
-        self.decide_header_said(facts, &[])
-    }
-
-    /// The same on an association whose proposal said of its classes what service they are (`common_extended`). Without
-    /// it a class of a vendor's own that was accepted as storage would be refused as private here.
-    #[must_use]
-    pub fn decide_header_said(&self, facts: &InstanceFacts<'_>, said: &[CommonExtended]) -> InstanceDecision {
-        let names = [
-            Some(facts.context_class.as_str()),
-            Some(facts.command_class.as_str()),
-            facts.dataset_class.map(packhorse_dicom::uid::SopClassUid::as_str),
-        ];
-        let (mut held, mut accepted) = (None, None);
-        for uid in names.into_iter().flatten() {
-            let class = sop_class::classify(uid, said);
-            let (calling, called, syntax) = (facts.calling, facts.called, facts.transfer_syntax);
-            let Some(rule) = self.first(&Query {
-                calling,
-                called,
-                uid,
-                class,
-                syntax,
-            }) else {
-                continue;
-            };
-            match rule.outcome {
-                Outcome::RefuseContext | Outcome::RefuseInstance => return refuse(rule, uid),
-                Outcome::Hold => held = held.or(Some(rule)),
-                Outcome::Accept => accepted = accepted.or(Some(rule)),
-            }
-        }
-        if facts.command_class.as_str() != facts.context_class.as_str() {
-            return mismatch(facts, accepted.or(held));
-        }
-        match (held, accepted) {
-            (Some(rule), _) => InstanceDecision::Hold(Hold {
-                rule: rule.name.clone(),
-                priority: rule.priority,
-            }),
-            (None, Some(rule)) => InstanceDecision::Accept {
-                priority: rule.priority,
-                rule: rule.name.clone(),
-            },
-            (None, None) => mismatch(facts, None),
-        }
-    }
-
-    /// What becomes of an instance at its end, when its length is known. No rule of this version asks for the length.
-    #[must_use]
-    pub fn decide_end(&self, decided: InstanceDecision, _length: u64) -> InstanceDecision {
-        decided
-    }
 }
 
 /// Implicit VR Little Endian, for questions about a class whatever its syntax.
@@ -287,49 +257,6 @@ fn implicit_vr_le() -> &'static TransferSyntaxUid {
     static IMPLICIT: std::sync::LazyLock<TransferSyntaxUid> =
         std::sync::LazyLock::new(|| TransferSyntaxUid::try_from(IMPLICIT_VR_LE).expect("a UID of the standard"));
     &IMPLICIT
-}
-
-fn refuse(rule: &Rule, uid: &str) -> InstanceDecision {
-    // Refused to everybody: not supported. Because of this caller or route: not authorized.
-    let status = if rule.is_particular() {
-        Status::NOT_AUTHORIZED
-    } else {
-        Status::SOP_CLASS_NOT_SUPPORTED
-    };
-    let comment = comment(&format!(
-        "rule {}: {} refused",
-        rule.name.number,
-        sop_class::name_of(uid)
-    ));
-    InstanceDecision::Refuse {
-        status,
-        comment,
-        rule: rule.name.clone(),
-    }
-}
-
-/// The command names another class than the context is for.
-fn mismatch(facts: &InstanceFacts<'_>, rule: Option<&Rule>) -> InstanceDecision {
-    let comment = comment(&format!(
-        "not of the context's class {}",
-        sop_class::name_of(facts.context_class.as_str())
-    ));
-    let rule = rule.map_or_else(
-        || crate::rule::RuleName {
-            number: 0,
-            name: "context".into(),
-        },
-        |rule| rule.name.clone(),
-    );
-    InstanceDecision::Refuse {
-        status: Status::SOP_CLASS_NOT_SUPPORTED,
-        comment,
-        rule,
-    }
-}
-
-fn comment(text: &str) -> String {
-    text.chars().take(COMMENT_LEN_MAX).collect()
 }
 
 fn source(raw: &RawSource, path: &str, errors: &mut Errors) -> Source {
@@ -353,21 +280,7 @@ fn source(raw: &RawSource, path: &str, errors: &mut Errors) -> Source {
         name: name.into(),
         titles,
         hosts,
-    }
-}
-
-/// A rule for a route that does not exist can never match.
-fn unknown_routes(rules: &[Rule], routes: &[Route], errors: &mut Errors) {
-    for rule in rules {
-        for (title, number) in rule.routes.iter().zip(1..) {
-            if !routes.iter().any(|route| route.called_ae_title == *title) {
-                let path = format!("rule[{}].route[{number}]", rule.name.number);
-                errors.add(
-                    path,
-                    format!("there is no [[route]] with called_ae_title = \"{title}\""),
-                );
-            }
-        }
+        trusts_dimse_priority: raw.trust_dimse_priority,
     }
 }
 

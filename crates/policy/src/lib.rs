@@ -7,19 +7,28 @@
 //! Rules are read from configuration ([`config`]), the first that matches decides, and the shipped ones
 //! ([`DEFAULT_RULES`]) come last.
 
+mod attribute;
+mod class;
+mod condition;
 pub mod config;
 mod decision;
 mod engine;
 pub mod fuzzing;
 mod host;
 mod knowledge;
+mod names;
+mod pattern;
 mod route;
 mod rule;
+mod units;
 
+pub use attribute::{Attribute, HeaderValues};
+pub use class::ClassPattern;
+pub use condition::Conditions;
 pub use config::ConfigError;
-pub use decision::{Admission, ContextDecision, Decision, Hold, InstanceDecision, InstanceFacts, Refused};
+pub use decision::{Admission, ContextDecision, Decision, Hold, InstanceDecision, InstanceFacts, Refused, Shadow};
 pub use engine::{DEFAULT_RULES, Engine, Source};
 pub use host::HostPattern;
 pub use knowledge::{DestinationKnowledge, MirrorMode, NotTaken};
 pub use route::{EchoMode, Route};
-pub use rule::{ClassPattern, Outcome, Rule, RuleName};
+pub use rule::{HoldEnd, HoldTerms, Outcome, Rule, RuleName};

@@ -1,15 +1,19 @@
 //! Rules.
 
 use std::fmt;
+use std::time::Duration;
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::sop_class::{self, Class, Group};
+use packhorse_dicom::sop_class::{Class, Group};
 use packhorse_dicom::transfer_syntax::{self, Kind};
 use packhorse_dicom::uid::TransferSyntaxUid;
 use packhorse_ids::Priority;
 
+use crate::class::ClassPattern;
+use crate::condition::Conditions;
 use crate::config::{Errors, RawRule};
-use crate::route;
+use crate::pattern::TitlePattern;
+use crate::{route, units};
 
 /// What a rule does with what it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,23 @@ pub enum Outcome {
     RefuseInstance,
     /// Take it, answer Success, and keep it here until somebody releases it.
     Hold,
+}
+
+impl Outcome {
+    /// The words that configuration uses.
+    pub const NAMES: [(Self, &'static str); 4] = [
+        (Self::Accept, "accept"),
+        (Self::RefuseContext, "refuse-context"),
+        (Self::RefuseInstance, "refuse-instance"),
+        (Self::Hold, "hold"),
+    ];
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = Self::NAMES.iter();
+        f.write_str(all.find(|(outcome, _)| outcome == self).map_or("", |(_, name)| name))
+    }
 }
 
 /// How a rule is called in reports: its number and name.
@@ -43,116 +64,51 @@ impl fmt::Display for RuleName {
     }
 }
 
-/// Which SOP classes a rule is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClassPattern {
-    /// All of a group.
-    Group(Group),
-    /// All that the standard has retired.
-    Retired,
-    /// One.
-    Uid(Box<str>),
+/// When what is held is held no longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// When somebody releases or discards it.
+    #[default]
+    UntilReleased,
+    /// So long after it was received it is discarded, by this rule, unless somebody has released it.
+    After(Duration),
 }
 
-impl ClassPattern {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "retired" {
-            return Ok(Self::Retired);
-        }
-        if let Ok(group) = text.parse() {
-            return Ok(Self::Group(group));
-        }
-        if let Some(class) = sop_class::by_keyword(text) {
-            return Ok(Self::Uid(class.uid.into()));
-        }
-        let is_uid = text.contains('.') && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if is_uid && text.len() <= 64 {
-            return Ok(Self::Uid(text.into()));
-        }
-        let hint = nearest(text)
-            .map(|name| format!("; did you mean {name:?}?"))
-            .unwrap_or_default();
-        Err(format!("{text:?} is no group, keyword or UID of a SOP class{hint}"))
-    }
-
-    fn matches(&self, uid: &str, class: &Class) -> bool {
+impl HoldEnd {
+    /// How long it is held at most; `None`: until somebody says so.
+    #[must_use]
+    pub const fn after(self) -> Option<Duration> {
         match self {
-            Self::Group(group) => class.group == *group,
-            Self::Retired => class.retired,
-            Self::Uid(wanted) => **wanted == *uid,
-        }
-    }
-}
-
-/// The group or keyword that differs least, if it differs little.
-fn nearest(text: &str) -> Option<&'static str> {
-    let groups = Group::NAMES.iter().map(|(_, name)| *name);
-    let names = groups.chain(sop_class::storage().iter().map(|class| class.keyword));
-    let close = names.map(|name| (distance(text, name), name)).min()?;
-    (close.0 <= 3).then_some(close.1)
-}
-
-/// Levenshtein distance, for texts of configuration.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut left = i + 1;
-        let mut diagonal = i;
-        for (above, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y)).min(left + 1).min(*above + 1);
-            diagonal = std::mem::replace(above, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-/// A pattern of AE titles: `*` for any characters, `?` for one. Case counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TitlePattern(Box<str>);
-
-impl TitlePattern {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let plain = text.replace(['*', '?'], "A");
-        match AeTitle::try_from(plain.as_str()) {
-            Ok(_) => Ok(Self(text.into())),
-            Err(error) => Err(error.to_string()),
+            Self::UntilReleased => None,
+            Self::After(span) => Some(span),
         }
     }
 
-    pub(crate) fn matches(&self, title: &AeTitle) -> bool {
-        wildcard(self.0.as_bytes(), title.as_str().as_bytes())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it would match if case did not count: worth a word in the log.
-    pub(crate) fn matches_but_for_case(&self, title: &AeTitle) -> bool {
-        let (pattern, title) = (self.0.to_ascii_uppercase(), title.as_str().to_ascii_uppercase());
-        wildcard(pattern.as_bytes(), title.as_bytes())
+    fn read(text: &str) -> Result<Self, String> {
+        if text == UNTIL_RELEASED {
+            return Ok(Self::UntilReleased);
+        }
+        let read = units::span(text).map(Self::After);
+        read.map_err(|_| format!("{text:?} is neither \"{UNTIL_RELEASED}\" nor a time like \"30d\""))
     }
 }
 
-impl fmt::Display for TitlePattern {
+impl fmt::Display for HoldEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::UntilReleased => f.write_str("until released"),
+            Self::After(span) => write!(f, "for {}, then discarded", units::span_in_words(*span)),
+        }
     }
 }
 
-/// Titles have at most 16 characters, so trying each length for a `*` is quick enough.
-fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => (0..=text.len()).any(|at| wildcard(rest, text.get(at..).unwrap_or_default())),
-        (Some((b'?', pattern)), Some((_, text))) => wildcard(pattern, text),
-        (Some((a, pattern)), Some((b, text))) if a == b => wildcard(pattern, text),
-        _ => false,
-    }
+/// How a rule of outcome `hold` holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HoldTerms {
+    /// When it ends.
+    pub end: HoldEnd,
+    /// Bytes that all it holds may have; over it A700 is answered. `None`: no quota of its own.
+    pub quota: Option<u64>,
 }
 
 /// One rule.
@@ -164,10 +120,15 @@ pub struct Rule {
     pub(crate) routes: Vec<AeTitle>,
     pub(crate) classes: Vec<ClassPattern>,
     pub(crate) syntaxes: Vec<TransferSyntaxUid>,
+    pub(crate) conditions: Conditions,
     /// What it does.
     pub outcome: Outcome,
     /// The priority of what it accepts.
     pub priority: Priority,
+    /// How it holds; of no meaning for another outcome.
+    pub hold: HoldTerms,
+    /// It decides nothing: what it would have done is told.
+    pub shadow: bool,
 }
 
 impl Rule {
@@ -180,6 +141,18 @@ impl Rule {
     /// The calling AE titles it is for, as patterns; none: for all.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().map(TitlePattern::as_str)
+    }
+
+    /// The called AE titles it is for; none: for all.
+    #[must_use]
+    pub fn routes(&self) -> &[AeTitle] {
+        &self.routes
+    }
+
+    /// The SOP classes it is for; none: for every storage class.
+    #[must_use]
+    pub fn classes(&self) -> &[ClassPattern] {
+        &self.classes
     }
 
     /// UIDs of the SOP classes that it names one by one.
@@ -196,36 +169,29 @@ impl Rule {
         &self.syntaxes
     }
 
+    /// What it asks of an instance.
+    #[must_use]
+    pub const fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
     pub(crate) fn read(raw: &RawRule, number: usize, path: &str, errors: &mut Errors) -> Option<Self> {
-        let outcome = match raw.outcome.as_str() {
-            "accept" => Some(Outcome::Accept),
-            "refuse-context" => Some(Outcome::RefuseContext),
-            "refuse-instance" => Some(Outcome::RefuseInstance),
-            "hold" => Some(Outcome::Hold),
-            other => {
-                let problem = format!("{other:?} is none of accept, refuse-context, refuse-instance, hold");
-                errors.add(format!("{path}.outcome"), problem);
-                None
-            }
-        };
-        let priority = match raw.priority.as_deref() {
-            None | Some("routine") => Some(Priority::Routine),
-            Some("stat") => Some(Priority::Stat),
-            Some("bulk") => Some(Priority::Bulk),
-            Some(other) => {
-                errors.add(
-                    format!("{path}.priority"),
-                    format!("{other:?} is none of stat, routine, bulk"),
-                );
-                None
-            }
-        };
+        let outcome = read_outcome(raw, path, errors);
+        let priority = read_priority(raw, path, errors);
         let classes = errors.take_all(&format!("{path}.class"), &raw.class, ClassPattern::parse);
         let is_refusal = outcome.is_none_or(|outcome| outcome == Outcome::RefuseContext);
         let service = raw.class.iter().position(|class| *class == Group::Service.to_string());
         if let Some(place) = service.filter(|_| !is_refusal) {
             let problem = "other services are not carried: \"service\" can only be refused with refuse-context";
             errors.add(format!("{path}.class[{}]", place + 1), problem);
+        }
+        let conditions = Conditions::read(raw, path, errors);
+        if outcome == Some(Outcome::RefuseContext) && !conditions.is_empty() {
+            let problem = format!(
+                "a presentation context is refused before any instance of it is seen, so this cannot depend on {conditions}: \
+                 write \"refuse-instance\""
+            );
+            errors.add(format!("{path}.outcome"), problem);
         }
         Some(Self {
             name: RuleName {
@@ -236,14 +202,22 @@ impl Rule {
             routes: errors.take_all(&format!("{path}.route"), &raw.route, |text| AeTitle::try_from(text)),
             classes,
             syntaxes: errors.take_all(&format!("{path}.transfer_syntax"), &raw.transfer_syntax, route::syntax),
+            conditions,
+            hold: read_hold(raw, outcome, path, errors),
             outcome: outcome?,
             priority: priority?,
+            shadow: raw.shadow,
         })
     }
 
     /// Whether it speaks of this caller, or this route, and not of everybody.
     pub(crate) fn is_particular(&self) -> bool {
         !self.sources.is_empty() || !self.routes.is_empty()
+    }
+
+    /// Whether it lets a context be opened.
+    pub(crate) fn opens(&self) -> bool {
+        self.outcome != Outcome::RefuseContext
     }
 
     pub(crate) fn matches(&self, query: &Query<'_>) -> bool {
@@ -255,10 +229,13 @@ impl Rule {
     pub(crate) fn matches_in_some_syntax(&self, query: &Query<'_>) -> bool {
         let any = |empty: bool, some: bool| empty || some;
         let is_storage = query.class.group != Group::Service;
-        any(
-            self.sources.is_empty(),
-            self.sources.iter().any(|pattern| pattern.matches(query.calling)),
-        ) && any(self.routes.is_empty(), self.routes.contains(query.called))
+        let is_asked = !self.shadow || query.shadow == Some(self.name.number);
+        is_asked
+            && any(
+                self.sources.is_empty(),
+                self.sources.iter().any(|pattern| pattern.matches(query.calling)),
+            )
+            && any(self.routes.is_empty(), self.routes.contains(query.called))
             && any(
                 self.classes.is_empty() && is_storage,
                 self.classes.iter().any(|class| class.matches(query.uid, &query.class)),
@@ -274,50 +251,67 @@ impl Rule {
     }
 }
 
+fn read_outcome(raw: &RawRule, path: &str, errors: &mut Errors) -> Option<Outcome> {
+    let mut all = Outcome::NAMES.iter();
+    let outcome = all.find(|(_, name)| *name == raw.outcome).map(|(outcome, _)| *outcome);
+    if outcome.is_none() {
+        let names: Vec<_> = Outcome::NAMES.iter().map(|(_, name)| *name).collect();
+        let problem = format!("{:?} is none of {}", raw.outcome, names.join(", "));
+        errors.add(format!("{path}.outcome"), problem);
+    }
+    outcome
+}
+
+fn read_priority(raw: &RawRule, path: &str, errors: &mut Errors) -> Option<Priority> {
+    match raw.priority.as_deref() {
+        None | Some("routine") => Some(Priority::Routine),
+        Some("stat") => Some(Priority::Stat),
+        Some("bulk") => Some(Priority::Bulk),
+        Some(other) => {
+            let problem = format!("{other:?} is none of stat, routine, bulk");
+            errors.add(format!("{path}.priority"), problem);
+            None
+        }
+    }
+}
+
+fn read_hold(raw: &RawRule, outcome: Option<Outcome>, path: &str, errors: &mut Errors) -> HoldTerms {
+    if outcome.is_some_and(|outcome| outcome != Outcome::Hold) {
+        for (key, given) in [("hold", &raw.hold), ("quota", &raw.quota)] {
+            if given.is_some() {
+                errors.add(format!("{path}.{key}"), "is for rules with outcome = \"hold\" only");
+            }
+        }
+    }
+    let end = raw.hold.as_deref().map(HoldEnd::read);
+    let quota = raw.quota.as_deref().map(units::bytes);
+    let quota = quota.and_then(|quota| errors.take(format!("{path}.quota"), quota));
+    if quota == Some(0) {
+        errors.add(format!("{path}.quota"), "nothing could be held: use refuse-instance");
+    }
+    HoldTerms {
+        end: end
+            .and_then(|end| errors.take(format!("{path}.hold"), end))
+            .unwrap_or_default(),
+        quota,
+    }
+}
+
+const UNTIL_RELEASED: &str = "until-released";
+
 /// Not so: syntaxes that only refer to pixels elsewhere, and those that are no data set at all.
-fn carries_a_data_set(syntax: &TransferSyntaxUid) -> bool {
+pub(crate) fn carries_a_data_set(syntax: &TransferSyntaxUid) -> bool {
     transfer_syntax::by_uid(syntax.as_str()).is_none_or(|known| known.kind != Kind::Refused)
 }
 
 /// What is asked of the rules: may this class come in this syntax from this caller on this route?
+#[derive(Clone, Copy)]
 pub(crate) struct Query<'a> {
     pub(crate) calling: &'a AeTitle,
     pub(crate) called: &'a AeTitle,
     pub(crate) uid: &'a str,
     pub(crate) class: Class,
     pub(crate) syntax: &'a TransferSyntaxUid,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelled_class_is_reported_with_the_nearest_name() {
-        let error = ClassPattern::parse("raw-dta").unwrap_err();
-        assert_eq!(
-            error,
-            "\"raw-dta\" is no group, keyword or UID of a SOP class; did you mean \"raw-data\"?"
-        );
-        assert!(
-            ClassPattern::parse("CTImageStorge")
-                .unwrap_err()
-                .ends_with("did you mean \"CTImageStorage\"?")
-        );
-        assert!(
-            !ClassPattern::parse("nothing like it")
-                .unwrap_err()
-                .contains("did you mean")
-        );
-    }
-
-    #[test]
-    fn title_patterns_count_case() {
-        let title = |text| AeTitle::try_from(text).unwrap();
-        let pattern = TitlePattern::parse("CT_*").unwrap();
-        assert!(pattern.matches(&title("CT_1")) && pattern.matches(&title("CT_")));
-        assert!(!pattern.matches(&title("ct_1")) && pattern.matches_but_for_case(&title("ct_1")));
-        assert!(TitlePattern::parse("A?C").unwrap().matches(&title("ABC")));
-        assert!(TitlePattern::parse("A\\B").is_err());
-    }
+    /// Number of the shadow rule that is asked as if it were none; `None`: no shadow rule is asked.
+    pub(crate) shadow: Option<usize>,
 }

@@ -71,10 +71,16 @@ fn refused(shared: &Shared, route: &Route) -> Vec<String> {
             Outcome::RefuseInstance => "answered with a failure",
             Outcome::Hold => "answered Success and held here",
         };
-        Some(format!("  {}: {what}", rule.name))
+        let conditions = rule.conditions();
+        let only = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(", only {conditions}")
+        };
+        Some(format!("  {}: {what}{only}", rule.name))
     };
     rules
-        .filter(|rule| rule.is_for_route(&route.called_ae_title))
+        .filter(|rule| !rule.shadow && rule.is_for_route(&route.called_ae_title))
         .filter_map(words)
         .collect()
 }

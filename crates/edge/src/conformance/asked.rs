@@ -199,17 +199,22 @@ impl Asking<'_> {
             command_class: &instance_class,
             dataset_class: Some(&instance_class),
             transfer_syntax: syntax,
+            common_extended: &[],
+            header: None,
         });
         match decided {
-            InstanceDecision::Accept { .. } => ACCEPTED.to_owned(),
-            InstanceDecision::Hold(_) => HELD.to_owned(),
-            InstanceDecision::Refuse { status, .. } => format!("{ACCEPTED}, C-STORE answered {status}"),
+            Some(InstanceDecision::Accept { .. }) => ACCEPTED.to_owned(),
+            Some(InstanceDecision::Hold(_)) => HELD.to_owned(),
+            Some(InstanceDecision::Refuse { status, .. }) => format!("{ACCEPTED}, C-STORE answered {status}"),
+            None => BY_INSTANCE.to_owned(),
         }
     }
 }
 
 pub(super) const ACCEPTED: &str = "accepted";
 const HELD: &str = "accepted, held";
+/// A rule asks for the header or the length.
+const BY_INSTANCE: &str = "accepted, each instance decided by its header or size";
 
 fn rejected(result: ContextResult) -> String {
     format!("rejected: {result}")

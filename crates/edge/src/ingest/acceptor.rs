@@ -164,6 +164,7 @@ async fn requests(
                     transfer_syntax: store.transfer_syntax().clone(),
                     command: store.command().clone(),
                     command_set: store.command_bytes().clone(),
+                    told: Arc::clone(&record.told),
                 };
                 let Taken { status, comment } =
                     take(shared, offered, &mut record.journal, &mut Fragments(&mut store)).await?;

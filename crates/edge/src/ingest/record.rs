@@ -18,6 +18,7 @@ use rustls::pki_types::UnixTime;
 
 use super::hall::Guest;
 use super::journal::Journal;
+use super::judge::Told;
 use crate::directory::Standing;
 use crate::shared::{Place, Shared, draw};
 
@@ -169,6 +170,8 @@ pub(crate) struct Record {
     pub(crate) source: String,
     shared: Arc<Shared>,
     pub(super) journal: Journal,
+    /// Shadow rules that have been told of.
+    pub(crate) told: Arc<Told>,
 }
 
 impl Record {
@@ -203,11 +206,16 @@ impl Record {
         log(&source, proposal, &contexts);
         let mut journal = Journal::default();
         journal.add(&opened);
+        let told = Arc::<Told>::default();
+        for context in &contexts {
+            told.tell(&context.shadows, context.abstract_syntax.as_str());
+        }
         Self {
             id,
             source,
             shared: Arc::clone(shared),
             journal,
+            told,
         }
     }
 

@@ -136,6 +136,7 @@ impl Sender {
             transfer_syntax: meta.transfer_syntax,
             command,
             command_set,
+            told: Arc::default(),
         };
         let taken = take(
             &self.shared,

@@ -15,7 +15,7 @@ use packhorse_ids::{Kind, PayloadId, Priority, Routing, Sequence};
 use packhorse_ledger::Origin;
 use packhorse_ledger::fact::{Fact, InstanceReceived, InstanceRefused, ReceivedDetails};
 use packhorse_ledger::identity::{Identity, printable};
-use packhorse_policy::{InstanceDecision, InstanceFacts, Route};
+use packhorse_policy::{InstanceDecision, Route};
 use packhorse_spool::{
     Body, Custody, INLINE_LEN_MAX, Index as _, NewEntry, NewState, PayloadWriter, Payloads as _, StoreError,
 };
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::intake::{Measure, Sealing};
 use super::journal::Journal;
+use super::judge::{self, Told};
 use crate::hold::HeldBy;
 use crate::shared::{LINK_QUEUE, Shared, draw, queue};
 
@@ -52,6 +53,8 @@ pub(crate) struct Offered<'a> {
     pub(crate) transfer_syntax: TransferSyntaxUid,
     pub(crate) command: CStoreRq,
     pub(crate) command_set: Bytes,
+    /// Shadow rules that have been told of.
+    pub(crate) told: Arc<Told>,
 }
 
 /// What is answered.
@@ -120,7 +123,7 @@ pub(crate) async fn take<D: Data>(
         }
     };
     // Before its bytes are taken: what the command alone decides. Which study it was of is read all the same.
-    if let InstanceDecision::Refuse { status, comment, rule } = custody.decide(&class, None) {
+    if let Some(InstanceDecision::Refuse { status, comment, rule }) = judge::by_command(shared, &offered, &class) {
         let header = skim(&offered.transfer_syntax, data).await?;
         let refused = Taken::refused(status, comment);
         return Ok(custody.refuse(refused, &rule.to_string(), Some(&header), journal).await);
@@ -149,24 +152,6 @@ struct Custodian<'a> {
 }
 
 impl Custodian<'_> {
-    fn decide(&self, class: &SopClassUid, header: Option<&Header>) -> InstanceDecision {
-        let dataset_class = header
-            .and_then(|header| header.sop_class_uid.as_deref())
-            .and_then(|value| SopClassUid::try_from(value).ok());
-        let facts = InstanceFacts {
-            calling: &self.offered.proposal.calling_ae_title,
-            called: &self.offered.proposal.called_ae_title,
-            context_class: &self.offered.context_class,
-            command_class: class,
-            dataset_class: dataset_class.as_ref(),
-            transfer_syntax: &self.offered.transfer_syntax,
-        };
-        self.shared
-            .config
-            .engine
-            .decide_header_said(&facts, &self.offered.proposal.common_extended)
-    }
-
     fn fields(&self, route: &Route) -> TrailerFields {
         TrailerFields {
             command_set: self.offered.command_set.clone(),
@@ -186,8 +171,8 @@ impl Custodian<'_> {
         journal: &mut Journal,
     ) -> Taken {
         let Kept { header, sealed, body } = kept;
-        let decided = self.decide(&class, Some(&header));
-        let (priority, held_by) = match self.shared.config.engine.decide_end(decided, sealed.original_length) {
+        let decided = judge::at_end(self.shared, self.offered, &class, &header, sealed.original_length);
+        let (priority, held_by) = match decided {
             InstanceDecision::Accept { priority, .. } => (priority, None),
             InstanceDecision::Hold(hold) => (hold.priority, Some(hold.rule.to_string())),
             InstanceDecision::Refuse { status, comment, rule } => {

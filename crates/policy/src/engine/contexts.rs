@@ -5,90 +5,102 @@ use packhorse_dicom::sop_class::{self, Group, VERIFICATION};
 use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 
+use super::walk::Judged;
 use super::{Engine, implicit_vr_le};
-use crate::decision::ContextDecision;
+use crate::decision::{ContextDecision, Shadow};
 use crate::knowledge::{DestinationKnowledge, NotTaken};
 use crate::route::Route;
-use crate::rule::{Outcome, Query, Rule};
+use crate::rule::{Query, Rule};
 
-/// A transfer syntax that the rules let in, and the one that does.
+/// A transfer syntax that the rules let in, and what they say of it.
 struct Open<'a> {
     syntax: &'a TransferSyntaxUid,
-    rule: &'a Rule,
+    judged: Judged<'a>,
 }
 
 impl Engine {
+    /// With what the shadow rules would have done.
     pub(super) fn decide_context(
         &self,
         proposal: &Proposal,
         context: &ProposedContext,
         known: &DestinationKnowledge,
     ) -> ContextDecision {
-        if context.abstract_syntax.as_str() == VERIFICATION {
-            return ContextDecision {
-                id: context.id,
-                abstract_syntax: context.abstract_syntax.clone(),
-                answer: context.accept_first(),
-                rule: None,
-                is_storage: false,
-                not_taken: None,
-            };
+        let decided = self.decide_with(proposal, context, known, None);
+        let would_decide = |rule: &&Rule| {
+            let other = self.decide_with(proposal, context, known, Some(rule.name.number));
+            other.rule.is_some_and(|deciding| deciding == rule.name)
+        };
+        let shadows = self.shadow_rules().filter(would_decide).map(Shadow::of);
+        ContextDecision {
+            shadows: shadows.collect(),
+            ..decided
         }
+    }
+
+    fn decide_with(
+        &self,
+        proposal: &Proposal,
+        context: &ProposedContext,
+        known: &DestinationKnowledge,
+        shadow: Option<usize>,
+    ) -> ContextDecision {
         let uid = context.abstract_syntax.as_str();
         let class = sop_class::classify(uid, &proposal.common_extended);
-        let (calling, called) = (&proposal.calling_ae_title, &proposal.called_ae_title);
-        let query = |syntax| Query {
-            calling,
-            called,
-            uid,
-            class,
-            syntax,
-        };
-        let syntaxes = context.transfer_syntaxes.iter();
-        let judged: Vec<_> = syntaxes
-            .filter_map(|syntax| Some((syntax, self.first(&query(syntax))?)))
-            .collect();
-        let open = judged
-            .iter()
-            .filter(|(_, rule)| rule.outcome != Outcome::RefuseContext)
-            .map(|(syntax, rule)| Open { syntax, rule })
-            .collect();
-        let route = self.route(called, &proposal.listener);
-        let (answer, rule, not_taken) = match narrow(open, &context.abstract_syntax, route, known) {
-            Narrowed::Chosen(Open { syntax, rule }) => {
-                let not_taken = known.not_taken(&context.abstract_syntax, syntax);
-                (ContextAnswer::Accepted(syntax.clone()), Some(rule), not_taken)
-            }
-            Narrowed::Away(Open { rule, .. }, not_taken) => {
-                let result = match not_taken {
-                    NotTaken::Class => ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED,
-                    NotTaken::Syntax => ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED,
-                };
-                (ContextAnswer::Rejected(result), Some(rule), Some(not_taken))
-            }
-            Narrowed::Nothing => {
-                let rule = judged.first().map(|(_, rule)| *rule);
-                let result = self.result(&query(implicit_vr_le()), rule);
-                (ContextAnswer::Rejected(result), rule, None)
-            }
-        };
-        ContextDecision {
+        let decided = |answer, rule: Option<&Rule>, not_taken| ContextDecision {
             id: context.id,
             abstract_syntax: context.abstract_syntax.clone(),
             answer,
             rule: rule.map(|rule| rule.name.clone()),
             is_storage: class.group != Group::Service,
             not_taken,
+            shadows: Vec::new(),
+        };
+        if uid == VERIFICATION {
+            return decided(context.accept_first(), None, None);
+        }
+        let query = |syntax| Query {
+            calling: &proposal.calling_ae_title,
+            called: &proposal.called_ae_title,
+            uid,
+            class,
+            syntax,
+            shadow,
+        };
+        let syntaxes = context.transfer_syntaxes.iter();
+        let judged: Vec<_> = syntaxes
+            .filter_map(|syntax| {
+                let judged = self.judge(&query(syntax))?;
+                Some(Open { syntax, judged })
+            })
+            .collect();
+        let refusing = judged.first().map(|first| first.judged.rule);
+        let open = judged.into_iter().filter(|open| open.judged.rule.opens()).collect();
+        let route = self.route(&proposal.called_ae_title, &proposal.listener);
+        match narrow(open, &context.abstract_syntax, route, known) {
+            Narrowed::Chosen(Open { syntax, judged }) => {
+                let not_taken = known.not_taken(&context.abstract_syntax, syntax);
+                decided(ContextAnswer::Accepted(syntax.clone()), Some(judged.rule), not_taken)
+            }
+            Narrowed::Away(Open { judged, .. }, not_taken) => {
+                let result = match not_taken {
+                    NotTaken::Class => ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED,
+                    NotTaken::Syntax => ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED,
+                };
+                decided(ContextAnswer::Rejected(result), Some(judged.rule), Some(not_taken))
+            }
+            Narrowed::Nothing => {
+                let result = self.result(&query(implicit_vr_le()), refusing);
+                decided(ContextAnswer::Rejected(result), refusing, None)
+            }
         }
     }
 
     /// Why a context is rejected by the rules: 4 when its class would come in another syntax; 1 when it is refused because
     /// of this caller or route; 3 when it is refused to everybody.
     fn result(&self, implicit: &Query<'_>, rule: Option<&Rule>) -> ContextResult {
-        let in_implicit = self
-            .first(implicit)
-            .is_some_and(|rule| rule.outcome != Outcome::RefuseContext);
-        if in_implicit {
+        let in_implicit = self.judge(implicit);
+        if in_implicit.is_some_and(|judged| judged.rule.opens()) {
             ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED
         } else if rule.is_some_and(Rule::is_particular) {
             ContextResult::USER_REJECTION
@@ -116,15 +128,14 @@ fn narrow<'a>(
     route: Option<&Route>,
     known: &DestinationKnowledge,
 ) -> Narrowed<'a> {
-    let forbids = |open: &Open<'_>| match open.rule.outcome {
-        Outcome::Accept => known.forbids(class, open.syntax),
-        Outcome::Hold | Outcome::RefuseContext | Outcome::RefuseInstance => None,
+    let forbids = |open: &Open<'_>| {
+        let may_narrow = !open.judged.stays;
+        may_narrow.then(|| known.forbids(class, open.syntax)).flatten()
     };
-    let (forbidden, mut allowed): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| forbids(open).is_some());
+    let (mut forbidden, mut allowed): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| forbids(open).is_some());
     if let Some(chosen) = choose(&allowed, class, route, known) {
         return Narrowed::Chosen(allowed.swap_remove(chosen));
     }
-    let mut forbidden = forbidden;
     let Some(wanted) = choose(&forbidden, class, route, known) else {
         return Narrowed::Nothing;
     };

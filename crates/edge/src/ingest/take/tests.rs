@@ -29,6 +29,7 @@ fn offered(proposal: &Proposal) -> Offered<'_> {
         transfer_syntax: context.transfer_syntaxes[0].clone(),
         command_set: command.to_bytes(),
         command,
+        told: Arc::default(),
     }
 }
 
@@ -125,4 +126,63 @@ async fn an_instance_for_which_the_disk_is_full_at_the_end_is_on_record_as_refus
     };
     assert_eq!(refused.status, Status::OUT_OF_RESOURCES.0);
     assert!(journal.pending().is_empty());
+}
+
+/// A data set that names its patient in Latin-1.
+fn of_patient(name: &[u8]) -> Fragment {
+    let mut bytes = b"\x08\0\x05\0\x0A\0\0\0ISO_IR 100\x10\0\x10\0".to_vec();
+    bytes.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
+    bytes.extend(name);
+    Fragment {
+        fragment: Some(bytes.into()),
+        is_whole: true,
+    }
+}
+
+#[tokio::test]
+async fn a_rule_about_the_header_reads_it_by_its_character_set_and_one_about_the_size_comes_at_the_end() {
+    let rules = "[[rule]]\nheader = { PatientName = [\"müller^*\"] }\noutcome = \"refuse-instance\"\n\
+                 [[rule]]\nlarger_than = \"36B\"\noutcome = \"hold\"\n";
+    let edge = Edge::new("a", &format!("{TOML}{rules}"));
+    let proposal = proposal("PACS_A", "ROUTE");
+    let mut held_by = Vec::new();
+    for (name, status, comment) in [
+        (&b"M\xDCLLER^Eva"[..], 0x0122, Some("rule 1: CT Image Storage refused")),
+        (b"Doe^J ", 0, None),
+        (b"Doe^Johannes", 0, None),
+    ] {
+        let taken = take(&edge.shared, offered(&proposal), &mut Vec::new(), &mut of_patient(name))
+            .await
+            .unwrap();
+        assert_eq!((taken.status.0, taken.comment.as_deref()), (status, comment));
+    }
+    for fact in facts(&edge).await {
+        if let Ok(Fact::InstanceReceived(received)) = Fact::from_bytes(&fact) {
+            held_by.push(received.held_by);
+        }
+    }
+    assert_eq!(held_by, [None, Some("rule 2".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_shadow_rule_is_told_of_once_for_each_class_and_changes_nothing() {
+    let rule =
+        "[[rule]]\nname = \"no CT\"\nclass = [\"CTImageStorage\"]\noutcome = \"refuse-context\"\nshadow = true\n";
+    let edge = Edge::new("a", &format!("{TOML}{rule}"));
+    let proposal = proposal("PACS_A", "ROUTE");
+    let told = Arc::<Told>::default();
+    for _ in 0..2 {
+        let offered = Offered {
+            told: Arc::clone(&told),
+            ..offered(&proposal)
+        };
+        let taken = take(&edge.shared, offered, &mut Vec::new(), &mut of_patient(b"Doe "))
+            .await
+            .unwrap();
+        assert_eq!(taken.status, Status::SUCCESS);
+    }
+    assert_eq!(
+        format!("{told:?}"),
+        "Told(Mutex { data: {(1, \"1.2.840.10008.5.1.4.1.1.2\")}, poisoned: false, .. })"
+    );
 }
