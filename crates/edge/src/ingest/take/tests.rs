@@ -151,7 +151,7 @@ async fn a_rule_about_the_header_reads_it_by_its_character_set_and_one_about_the
         (b"Doe^J ", 0, None),
         (b"Doe^Johannes", 0, None),
     ] {
-        let taken = take(&edge.shared, offered(&proposal), &mut Vec::new(), &mut of_patient(name))
+        let taken = take(&edge.shared, offered(&proposal), &mut Journal::default(), &mut of_patient(name))
             .await
             .unwrap();
         assert_eq!((taken.status.0, taken.comment.as_deref()), (status, comment));
@@ -176,7 +176,7 @@ async fn a_shadow_rule_is_told_of_once_for_each_class_and_changes_nothing() {
             told: Arc::clone(&told),
             ..offered(&proposal)
         };
-        let taken = take(&edge.shared, offered, &mut Vec::new(), &mut of_patient(b"Doe "))
+        let taken = take(&edge.shared, offered, &mut Journal::default(), &mut of_patient(b"Doe "))
             .await
             .unwrap();
         assert_eq!(taken.status, Status::SUCCESS);
