@@ -6,6 +6,7 @@ use packhorse_dicom::uid::TransferSyntaxUid;
 use packhorse_ids::SiteName;
 
 use crate::config::{Errors, RawRoute};
+use crate::names::nearest;
 
 /// What the answer to a C-ECHO on a route is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,25 @@ pub(crate) fn syntax(text: &str) -> Result<TransferSyntaxUid, String> {
     let uid = transfer_syntax::by_keyword(text).map_or(text, |syntax| syntax.uid);
     match TransferSyntaxUid::try_from(uid) {
         Ok(uid) if uid.is_valid() => Ok(uid),
-        _ => Err(format!("{text:?} is no transfer syntax's UID or keyword")),
+        _ => {
+            let keywords = transfer_syntax::all().iter().map(|syntax| syntax.keyword);
+            let hint = nearest(text, keywords)
+                .map(|keyword| format!("; did you mean {keyword:?}?"))
+                .unwrap_or_default();
+            Err(format!("{text:?} is no transfer syntax's UID or keyword{hint}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_syntax_is_reported_with_the_nearest_keyword() {
+        assert_eq!(
+            syntax("JPEGBaseline8bit").unwrap_err(),
+            "\"JPEGBaseline8bit\" is no transfer syntax's UID or keyword; did you mean \"JPEGBaseline8Bit\"?"
+        );
     }
 }

@@ -5,6 +5,7 @@ use packhorse_dicom::status::Status;
 
 use super::Engine;
 use super::walk::Decided;
+use crate::attribute::HeaderValues;
 use crate::condition::Known;
 use crate::decision::{Hold, InstanceDecision, InstanceFacts, Shadow};
 use crate::rule::{Outcome, Query, Rule, RuleName};
@@ -32,12 +33,8 @@ impl Engine {
     /// known now is taken for one in which everything is absent.
     #[must_use]
     pub fn decide_end(&self, facts: &InstanceFacts<'_>, length: u64) -> InstanceDecision {
-        let nothing = crate::attribute::HeaderValues::default();
-        let known = Known {
-            header: facts.header.or(Some(&nothing)),
-            length: Some(length),
-        };
-        self.decide_instance(facts, known, None)
+        let nothing = HeaderValues::default();
+        self.decide_instance(facts, at_end(facts, &nothing, length), None)
             .unwrap_or_else(|| mismatch(facts, None))
     }
 
@@ -45,16 +42,23 @@ impl Engine {
     /// cost, where no rule is one.
     #[must_use]
     pub fn shadows(&self, facts: &InstanceFacts<'_>, length: u64) -> Vec<Shadow> {
-        let nothing = crate::attribute::HeaderValues::default();
-        let known = Known {
-            header: facts.header.or(Some(&nothing)),
-            length: Some(length),
-        };
+        let nothing = HeaderValues::default();
+        let known = at_end(facts, &nothing, length);
         let would_decide = |rule: &&Rule| {
             let decided = self.decide_instance(facts, known, Some(rule.name.number));
             decided.is_some_and(|decided| *decided.rule() == rule.name)
         };
         self.shadow_rules().filter(would_decide).map(Shadow::of).collect()
+    }
+
+    /// The rules that may decide on an instance, by its context's class, where its header or length is not known.
+    pub(crate) fn may_decide(&self, facts: &InstanceFacts<'_>, length: Option<u64>) -> Vec<RuleName> {
+        let known = Known {
+            header: facts.header,
+            length,
+        };
+        let rules = self.undecided(&query(facts, facts.context_class.as_str(), None), known);
+        rules.into_iter().map(|rule| rule.name.clone()).collect()
     }
 
     pub(super) fn shadow_rules(&self) -> impl Iterator<Item = &Rule> {
@@ -74,15 +78,7 @@ impl Engine {
         ];
         let (mut held, mut accepted) = (None, None);
         for uid in names.into_iter().flatten() {
-            let query = Query {
-                calling: facts.calling,
-                called: facts.called,
-                uid,
-                class: sop_class::classify(uid, facts.common_extended),
-                syntax: facts.transfer_syntax,
-                shadow,
-            };
-            let rule = match self.decide_class(&query, known) {
+            let rule = match self.decide_class(&query(facts, uid, shadow), known) {
                 Decided::By(rule) => rule,
                 Decided::NotYet => return None,
                 Decided::Nobody => continue,
@@ -109,6 +105,28 @@ impl Engine {
             },
             (None, None) => mismatch(facts, None),
         })
+    }
+}
+
+/// Everything is known at the end: what is not is absent.
+const fn at_end<'a>(facts: &InstanceFacts<'a>, nothing: &'a HeaderValues, length: u64) -> Known<'a> {
+    Known {
+        header: match facts.header {
+            Some(header) => Some(header),
+            None => Some(nothing),
+        },
+        length: Some(length),
+    }
+}
+
+fn query<'a>(facts: &InstanceFacts<'a>, uid: &'a str, shadow: Option<usize>) -> Query<'a> {
+    Query {
+        calling: facts.calling,
+        called: facts.called,
+        uid,
+        class: sop_class::classify(uid, facts.common_extended),
+        syntax: facts.transfer_syntax,
+        shadow,
     }
 }
 

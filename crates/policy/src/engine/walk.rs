@@ -9,7 +9,7 @@ use crate::rule::{Outcome, Query, Rule};
 /// What the rules say of a context.
 #[derive(Clone, Copy)]
 pub(super) struct Judged<'a> {
-    /// The rule that decides. Where it refuses the context and one with conditions keeps it open, that one.
+    /// The rule that decides. Where it refuses the context, and one with conditions may take what comes, that one.
     pub(super) rule: &'a Rule,
     /// Whether something may come of it that is not to be narrowed to what the destination takes: it is held, or answered
     /// with a failure.
@@ -55,6 +55,16 @@ impl Engine {
         direct
     }
 
+    /// The rules that may decide on an instance of which this is known, in their order.
+    pub(super) fn undecided(&self, query: &Query<'_>, known: Known<'_>) -> Vec<&Rule> {
+        let direct = self.rules.iter().filter(|rule| rule.matches(query));
+        let mut left = not_unmet(direct, known);
+        if left.iter().all(|rule| !rule.opens()) && is_implicit(query) {
+            left = not_unmet(self.in_some_syntax(query), known);
+        }
+        left
+    }
+
     /// The rules for a class whatever its syntax, without those that refuse it in some syntaxes only. Implicit VR Little
     /// Endian is never refused for a class that is accepted in any other syntax (PS3.5 §10.1): there these are asked.
     fn in_some_syntax<'a>(&'a self, query: &Query<'_>) -> impl Iterator<Item = &'a Rule> {
@@ -78,11 +88,12 @@ fn up_to_decisive<'a>(matching: impl Iterator<Item = &'a Rule>) -> impl Iterator
 }
 
 fn judged<'a>(candidates: impl Iterator<Item = &'a Rule>) -> Option<Judged<'a>> {
-    let (mut opening, mut last, mut holds) = (None, None, false);
+    let (mut taking, mut last, mut holds) = (None, None, false);
     for rule in candidates {
         holds |= rule.outcome == Outcome::Hold;
-        if rule.opens() {
-            opening = opening.or(Some(rule));
+        // One that can only refuse opens nothing: the context would be for nothing.
+        if matches!(rule.outcome, Outcome::Accept | Outcome::Hold) {
+            taking = taking.or(Some(rule));
         }
         last = Some(rule);
     }
@@ -90,10 +101,26 @@ fn judged<'a>(candidates: impl Iterator<Item = &'a Rule>) -> Option<Judged<'a>> 
     let rule = if decisive.opens() && decisive.conditions.is_empty() {
         decisive
     } else {
-        opening.unwrap_or(decisive)
+        taking.unwrap_or(decisive)
     };
     let stays = holds || rule.outcome == Outcome::RefuseInstance;
     Some(Judged { rule, stays })
+}
+
+/// Those whose conditions may be met, as far as the first whose are.
+fn not_unmet<'a>(matching: impl Iterator<Item = &'a Rule>, known: Known<'_>) -> Vec<&'a Rule> {
+    let mut left = Vec::new();
+    for rule in matching {
+        match rule.conditions.are_met(known) {
+            Some(false) => {}
+            Some(true) => {
+                left.push(rule);
+                break;
+            }
+            None => left.push(rule),
+        }
+    }
+    left
 }
 
 fn first_met<'a>(matching: impl Iterator<Item = &'a Rule>, known: Known<'_>) -> Decided<'a> {

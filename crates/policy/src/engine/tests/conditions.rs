@@ -90,6 +90,19 @@ fn a_context_that_only_a_condition_keeps_open_names_that_rule() {
 }
 
 #[test]
+fn a_rule_that_can_only_refuse_by_the_header_opens_no_context() {
+    let tests = "header = { PatientName = [\"test*\"] }";
+    let refusing = engine(&format!("rule = [{{ {tests}, outcome = \"refuse-instance\" }}]"));
+    let contexts: [(&str, &[&str]); 2] = [(RAW, &[IMPLICIT_VR_LE]), (CT, &[IMPLICIT_VR_LE])];
+    assert_eq!(answers(&refusing, "ST_MARY", &contexts), ["[3]", IMPLICIT_VR_LE]);
+    let holding = engine(&format!("rule = [{{ {tests}, outcome = \"hold\" }}]"));
+    assert_eq!(
+        answers(&holding, "ST_MARY", &contexts),
+        [IMPLICIT_VR_LE, IMPLICIT_VR_LE]
+    );
+}
+
+#[test]
 fn nothing_is_decided_before_what_a_rule_asks_for_is_known() {
     let engine = engine(
         r#"rule = [
