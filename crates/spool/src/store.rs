@@ -131,7 +131,7 @@ pub enum NewState {
 /// An entry to commit.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
-    /// What it is. Sequence 0: the next one of (source, destination) is given.
+    /// What it is. Sequence 0: the next one of (source, destination, kind, priority) is given.
     pub routing: Routing,
     /// Where it waits.
     pub queue: QueueName,
@@ -148,7 +148,7 @@ pub struct NewEntry {
 pub struct Committed {
     /// Which.
     pub delivery: DeliveryId,
-    /// Its place among (source, destination).
+    /// Its place among (source, destination, kind, priority).
     pub sequence: Sequence,
     /// It was there already: nothing was changed, and the bytes offered with it are free.
     pub is_duplicate: bool,
@@ -241,6 +241,11 @@ pub enum Settlement {
     /// [`SpoolConfig`](crate::SpoolConfig) keeps them and nothing new needs their room. A kept entry is never claimed, and
     /// of what is settled of it later only its end counts.
     Kept,
+    /// Not before `at`, without a try being counted. A time that has passed brings it forward.
+    Postponed {
+        /// Not before.
+        at: WallTime,
+    },
 }
 
 /// What is remembered of an id.

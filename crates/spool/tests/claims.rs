@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{LEASE, commit, entry, open, queue, runtime, stored};
-use packhorse_ids::{FakeClock, Priority, WallTime};
+use packhorse_ids::{FakeClock, Kind, Priority, WallTime};
 use packhorse_spool::{Body, Custody, Entry, Index as _, NewEntry, Payloads as _, Settlement, Spool};
 
 fn of(id: u16, priority: Priority) -> NewEntry {
@@ -55,6 +55,56 @@ fn claims_go_by_priority_then_time_due_then_order_of_commit() {
         let first = spool.claim(epoch, &queue(), 2, LEASE).await.unwrap();
         let rest = spool.claim(epoch, &queue(), 256, LEASE).await.unwrap();
         assert_eq!((ids(&first), ids(&rest)), (vec![3, 6], vec![4, 2, 1]));
+    });
+}
+
+#[test]
+fn what_is_postponed_is_claimed_later_or_when_it_is_brought_forward_and_no_try_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FakeClock::at(WallTime::from_unix_micros(1_000)));
+    runtime().block_on(async {
+        let (spool, epoch) = Spool::open(folder.path(), common::config(), clock).unwrap();
+        let delivery = |id| of(id, Priority::Routine).routing.delivery;
+        for id in 1..=3 {
+            commit(&spool, epoch, of(id, Priority::Routine)).await;
+        }
+        let postpone = |id, at| {
+            let at = WallTime::from_unix_micros(at);
+            (delivery(id), Settlement::Postponed { at })
+        };
+        let held = (
+            delivery(3),
+            Settlement::Held {
+                note: "by hand".to_owned(),
+            },
+        );
+        let settlements = vec![postpone(1, 2_000), postpone(2, 2_000), held, postpone(3, 0)];
+        spool.settle(epoch, settlements, vec![]).await.unwrap();
+        assert_eq!(spool.claim(epoch, &queue(), 256, LEASE).await.unwrap(), []);
+        spool.settle(epoch, vec![postpone(2, 1_000)], vec![]).await.unwrap();
+        let claimed = spool.claim(epoch, &queue(), 256, LEASE).await.unwrap();
+        assert_eq!((ids(&claimed), claimed[0].attempts), (vec![2], 0));
+    });
+}
+
+#[test]
+fn each_kind_and_each_priority_is_numbered_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let (spool, epoch) = open(folder.path());
+        let mut numbers = Vec::new();
+        for (id, priority, kind) in [
+            (1, Priority::Routine, Kind::Delivery),
+            (2, Priority::Stat, Kind::Message),
+            (3, Priority::Routine, Kind::Delivery),
+            (4, Priority::Stat, Kind::Delivery),
+            (5, Priority::Routine, Kind::Delivery),
+        ] {
+            let mut new = of(id, priority);
+            new.routing.kind = kind;
+            numbers.push(commit(&spool, epoch, new).await.sequence.0);
+        }
+        assert_eq!(numbers, [1, 1, 2, 1, 3]);
     });
 }
 

@@ -180,11 +180,16 @@ pub(super) fn cut(note: &str) -> &str {
     note.split_at(note.floor_char_boundary(NOTE_LEN_MAX)).0
 }
 
-/// The next number of (source, destination).
+/// The next number of (source, destination, kind, priority): whoever receives them sees no gap but for what is kept back.
 pub(super) fn next_sequence(connection: &Connection, routing: &Routing) -> rusqlite::Result<Sequence> {
-    let sql = "INSERT INTO sequence VALUES (?, ?, 1)
-               ON CONFLICT (source, destination) DO UPDATE SET last = last + 1 RETURNING last";
-    let ends = [routing.source.as_str(), routing.destination.as_str()];
-    let last: i64 = connection.prepare_cached(sql)?.query_row(ends, |row| row.get(0))?;
+    let sql = "INSERT INTO sequence VALUES (?, ?, ?, ?, 1)
+               ON CONFLICT (source, destination, kind, priority) DO UPDATE SET last = last + 1 RETURNING last";
+    let row = params![
+        routing.source.as_str(),
+        routing.destination.as_str(),
+        routing.kind.code(),
+        routing.priority.code(),
+    ];
+    let last: i64 = connection.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
     Ok(Sequence(last.cast_unsigned()))
 }

@@ -37,8 +37,10 @@ CREATE INDEX seen_at ON seen (at);
 CREATE TABLE sequence (
     source TEXT NOT NULL,
     destination TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
     last INTEGER NOT NULL,
-    PRIMARY KEY (source, destination)
+    PRIMARY KEY (source, destination, kind, priority)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE fact (seq INTEGER PRIMARY KEY AUTOINCREMENT, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE partial (

@@ -262,6 +262,9 @@ impl Batch<'_> {
             Settlement::Retry { at, note } => (EntryState::Ready, *at, true, Some(note)),
             Settlement::Held { note } => (EntryState::Held, never, false, Some(note)),
             Settlement::Failed { note } => (EntryState::Failed, never, true, Some(note)),
+            // What is held or given up meanwhile stays so.
+            Settlement::Postponed { .. } if brief.state != EntryState::Ready => return Ok(()),
+            Settlement::Postponed { at } => (EntryState::Ready, *at, false, None),
         };
         let note = note.map(|note| rows::cut(note));
         let sql = "UPDATE entry SET state = ?, due = ?, attempts = attempts + ?, note = coalesce(?, note)
