@@ -417,6 +417,7 @@ impl Custodian for Hop {
         };
         let committed = self.store.commit(self.epoch, vec![entry], placement.facts).await;
         committed.map_err(custodian_error)?;
+        self.place.placed(routing);
         // The link acknowledges once this returns; the point is for tests that kill the process near that moment.
         stopping::at("after_ack_sent");
         Ok(self.clock.now())

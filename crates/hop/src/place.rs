@@ -36,6 +36,9 @@ pub trait Place: Send + Sync + 'static {
     /// The refusal, for good; or that it cannot be told now, and must be offered again.
     async fn place(&self, routing: &Routing, body: &Body, store: &dyn Store) -> Result<Placement, CustodianError>;
 
+    /// An arrived delivery is committed where [`place`](Self::place) said.
+    fn placed(&self, _routing: &Routing) {}
+
     /// How long an id that is gone from here is still "have" when it is offered again.
     fn remembers(&self) -> Duration;
 
