@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 pub use delivery::DeliveryTimes;
 use delivery::{RawDelivery, times};
-pub use destination::Destination;
+pub use destination::{CallingTitle, Deliver, Destination, OnArrival};
 use destination::{RawDestination, destinations};
 pub use echo::EchoTimes;
 use echo::RawEcho;
@@ -40,6 +40,9 @@ pub use watch::WatchConfig;
 pub const FILE_NAME: &str = "edge.toml";
 /// Title under which `edge-gateway send` asks policy, unless configured.
 const SEND_AE_TITLE: &str = "PACKHORSE_SEND";
+
+/// After which a study is over, unless configured.
+const QUIET: Duration = Duration::from_secs(5 * 60);
 
 /// Operations of one association that may be under way: they wait in its socket.
 const ASYNC_OPERATIONS_MAX: u16 = 64;
@@ -65,6 +68,13 @@ pub struct RawConfig {
     grace: Option<Span>,
     echo: RawEcho,
     watch: RawWatch,
+    ledger: RawLedger,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawLedger {
+    quiet: Option<Span>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -153,6 +163,8 @@ pub struct Config {
     pub echo: EchoTimes,
     /// What is watched for.
     pub watch: WatchConfig,
+    /// A study of which nothing came for so long, with no association open that carried it, is over. Default 5 min.
+    pub quiet: Duration,
 }
 
 impl Config {
@@ -202,6 +214,7 @@ impl Config {
         }
         let destinations = destinations(&raw.destination, requestors, &mut problems);
         let delivery = times(&raw.delivery, &mut problems);
+        let quiet = problems.span("ledger", "quiet", raw.ledger.quiet, QUIET);
         let acceptor = acceptor(&raw.limits, &mut problems);
         let echo = echo::times(&raw.echo, &mut problems);
         let ledger_identity = match raw.ledger_identity.as_deref() {
@@ -244,6 +257,7 @@ impl Config {
             grace: raw.grace.map_or(Duration::from_secs(10), |span| span.0),
             echo,
             watch,
+            quiet,
         })
     }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use packhorse_dicom::implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 use packhorse_dicom::sop_class::VERIFICATION;
 
+use crate::config::CallingTitle;
 use crate::gateway::BUILD;
 use crate::shared::Shared;
 use markdown::Document;
@@ -117,9 +118,23 @@ fn model(document: &mut Document, shared: &Shared) {
     let destinations = shared.destinations();
     let destinations = destinations.iter().map(|destination| {
         let calls = format!("{} at {}", destination.ae_title, destination.address);
-        [destination.calling_ae_title.to_string(), "requestor".to_owned(), calls]
+        [calling_titles(destination), "requestor".to_owned(), calls]
     });
     document.table(["AE title", "Role", "Leads to"], routes.chain(destinations));
+}
+
+/// Every title that a destination is called by.
+fn calling_titles(destination: &crate::config::Destination) -> String {
+    let words = |title: &CallingTitle| match title {
+        CallingTitle::Own(title) => title.to_string(),
+        CallingTitle::Original => "the source's".to_owned(),
+    };
+    let others = destination.calling_ae_titles.iter();
+    let others = others.map(|(site, title)| format!("{} for {site}", words(title)));
+    let all: Vec<_> = std::iter::once(words(&destination.calling_ae_title))
+        .chain(others)
+        .collect();
+    all.join(", ")
 }
 
 fn interfaces(document: &mut Document, shared: &Shared) {

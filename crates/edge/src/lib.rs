@@ -11,6 +11,7 @@
 
 mod admin;
 mod asking;
+mod arrivals;
 pub mod commands;
 pub mod config;
 mod conformance;
@@ -25,10 +26,10 @@ mod ledger;
 mod link;
 mod messages;
 mod names;
-#[cfg_attr(not(test), expect(dead_code, reason = "its callers come with the parts that notice"))]
 mod notices;
 mod pacs;
 mod place;
+mod quiet;
 mod shared;
 #[cfg(test)]
 mod testing;

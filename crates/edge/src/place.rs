@@ -76,6 +76,26 @@ impl From<ReadError<StoreError>> for NotOpened {
     }
 }
 
+/// What the data set in an envelope says of itself, up to the last attribute that is looked for.
+///
+/// # Errors
+/// [`ReadError`]: the spool's, or a block that is no block.
+pub(crate) async fn read_header(
+    bytes: &EntryBytes,
+    trailer: &Trailer,
+    syntax: &TransferSyntaxUid,
+) -> Result<Header, ReadError<StoreError>> {
+    let mut scan = HeaderScan::new(encoding_of(syntax));
+    for entry in &trailer.blocks {
+        if scan.has_passed_identity() {
+            break;
+        }
+        let block = bytes.read(entry.range()).await.map_err(ReadError::Read)?;
+        scan.push(&read_block(entry, block).map_err(ReadError::Format)?);
+    }
+    Ok(scan.finish())
+}
+
 impl EdgePlace {
     async fn open(&self, routing: &Routing, body: &Body) -> Result<Opened, NotOpened> {
         let bytes = EntryBytes {
@@ -95,17 +115,9 @@ impl EdgePlace {
         };
         let class = command.sop_class_uid().map_err(|error| NotOpened::never(&error))?;
         let instance = command.sop_instance_uid().map_err(|error| NotOpened::never(&error))?;
-        let mut scan = HeaderScan::new(encoding_of(&syntax));
-        for entry in &trailer.blocks {
-            if scan.has_passed_identity() {
-                break;
-            }
-            let block = bytes.read(entry.range()).await;
-            let block = block.map_err(|error| NotOpened::Unread(chain(&error)))?;
-            scan.push(&read_block(entry, block).map_err(|error| NotOpened::never(&error))?);
-        }
+        let header = read_header(&bytes, &trailer, &syntax).await?;
         Ok(Opened {
-            header: scan.finish(),
+            header,
             trailer,
             class,
             instance,
@@ -202,6 +214,10 @@ impl Place for EdgePlace {
             state,
             facts,
         })
+    }
+
+    fn placed(&self, routing: &Routing) {
+        self.shared.arrivals.came(routing);
     }
 
     fn remembers(&self) -> Duration {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asking;
+use crate::arrivals::Arrivals;
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
 use crate::echo::FarEchoes;
@@ -25,6 +26,7 @@ use crate::ingest::Hall;
 use crate::messages::UnknownSites;
 use crate::names::Names;
 use crate::pacs::Pacs;
+use crate::quiet::QuietStudies;
 
 /// What goes to the relay.
 pub(crate) const LINK_QUEUE: &str = "link";
@@ -72,6 +74,10 @@ pub(crate) struct Shared {
     pub(crate) pacs: HashMap<AeTitle, Arc<Pacs>>,
     /// The last checks of PACS at the far end of routes.
     pub(crate) far_echoes: FarEchoes,
+    /// What has come from each site.
+    pub(crate) arrivals: Arrivals,
+    /// Studies that are over at their source.
+    pub(crate) quiet: QuietStudies,
 }
 
 impl fmt::Debug for Shared {
@@ -152,6 +158,8 @@ impl Shared {
             asking: Asking::default(),
             pacs,
             far_echoes: FarEchoes::default(),
+            arrivals: Arrivals::default(),
+            quiet: QuietStudies::default(),
         }
     }
 

@@ -207,15 +207,73 @@ pub(crate) fn proposal(calling: &str, called: &str) -> Proposal {
 
 /// A delivery for the PACS `to`.
 pub(crate) fn parcel(source: &SiteName, destination: &SiteName, to: &str) -> (Routing, Body) {
-    let uid = |text: &str| {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes.resize(bytes.len().next_multiple_of(2), 0);
-        Bytes::from(bytes)
-    };
+    let uid = format!("1.2.{}", rand::random::<u32>());
+    parcel_of(source, destination, to, &Sent::new(&uid))
+}
+
+/// What a source sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) uid: String,
+    /// Patient ID.
+    pub(crate) patient: String,
+    /// Study Instance UID.
+    pub(crate) study: String,
+    /// Calling AE title.
+    pub(crate) calling: String,
+    /// SOP class.
+    pub(crate) class: &'static str,
+}
+
+impl Sent {
+    /// An instance of no patient.
+    pub(crate) fn new(uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            patient: String::new(),
+            study: String::new(),
+            calling: "SOURCE".to_owned(),
+            class: "1.2.840.10008.5.1.4.1.1.2",
+        }
+    }
+
+    pub(crate) fn of(uid: &str, patient: &str, study: &str) -> Self {
+        Self {
+            patient: patient.to_owned(),
+            study: study.to_owned(),
+            ..Self::new(uid)
+        }
+    }
+
+    /// In Implicit VR LE.
+    fn data(&self) -> Vec<u8> {
+        let mut data = Vec::new();
+        for (group, element, value) in [(0x10_u16, 0x20_u16, &self.patient), (0x20, 0x0d, &self.study)] {
+            if value.is_empty() {
+                continue;
+            }
+            let value = padded(value);
+            data.extend_from_slice(&group.to_le_bytes());
+            data.extend_from_slice(&element.to_le_bytes());
+            data.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+            data.extend_from_slice(&value);
+        }
+        data
+    }
+}
+
+fn padded(text: &str) -> Bytes {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    Bytes::from(bytes)
+}
+
+/// A delivery of `sent` for the PACS `to`.
+pub(crate) fn parcel_of(source: &SiteName, destination: &SiteName, to: &str, sent: &Sent) -> (Routing, Body) {
     let command = CStoreRq {
         message_id: 1,
-        affected_sop_class_uid: uid("1.2.840.10008.5.1.4.1.1.2"),
-        affected_sop_instance_uid: uid(&format!("1.2.{}", rand::random::<u32>())),
+        affected_sop_class_uid: padded(sent.class),
+        affected_sop_instance_uid: padded(&sent.uid),
         priority: 0,
         move_originator: Some(MoveOriginator {
             ae_title: Bytes::from_static(b"MOVER "),
@@ -224,12 +282,12 @@ pub(crate) fn parcel(source: &SiteName, destination: &SiteName, to: &str) -> (Ro
     };
     let fields = TrailerFields {
         command_set: command.to_bytes(),
-        calling_ae_title: "SOURCE".to_owned(),
+        calling_ae_title: sent.calling.clone(),
         called_ae_title: "ROUTE".to_owned(),
         destination_ae_title: to.to_owned(),
         transfer_syntax: "1.2.840.10008.1.2".to_owned(),
     };
-    sealed(source, destination, Kind::Delivery, fields, b"")
+    sealed(source, destination, Kind::Delivery, fields, &sent.data())
 }
 
 /// An envelope around `original`, in memory.

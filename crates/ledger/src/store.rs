@@ -12,6 +12,7 @@ mod query;
 mod read;
 mod repeats;
 mod watched;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use query::StudyFilter;
 pub use repeats::Earlier;
 pub use watched::Noticed;
+pub use whole::SentStudy;
 
 /// Version of the tables; a database of another version is thrown away and made again from the facts.
 const SCHEMA: i64 = 2;

@@ -117,6 +117,7 @@ impl Door {
             "address": destination.address,
             "tls": destination.tls.is_some(),
             "calling_ae_title": destination.calling_ae_title.as_str(),
+            "calling_ae_titles": calling_ae_titles(destination),
             "accept_from": destination.accept_from.iter().map(SiteName::as_str).collect::<Vec<_>>(),
         });
         let told = merged(told, counts.of_queue(queue_to(&destination.ae_title).as_str()));
@@ -154,6 +155,12 @@ impl Counts {
             ],
         )
     }
+}
+
+/// Other titles that we call by, by the site that they are for.
+fn calling_ae_titles(destination: &Destination) -> BTreeMap<&str, &str> {
+    let all = destination.calling_ae_titles.iter();
+    all.map(|(site, title)| (site.as_str(), title.as_str())).collect()
 }
 
 /// One object with the keys of both.

@@ -2,6 +2,7 @@
 
 use packhorse_policy::{Outcome, Route, Rule};
 
+use crate::config::CallingTitle;
 use crate::shared::Shared;
 
 /// One part for each PACS team, one for the firewall team.
@@ -94,6 +95,10 @@ fn calling(shared: &Shared, route: &Route) -> String {
     });
     published
         .and_then(|published| published.calling_ae_title)
+        .map(|title| match CallingTitle::try_from(title.as_str()) {
+            Ok(CallingTitle::Original) => "the title that the source calls with".to_owned(),
+            _ => title,
+        })
         .unwrap_or_else(|| format!("as configured at {}, which has not announced it yet", route.to_site))
 }
 

@@ -17,6 +17,7 @@ pub(super) struct RawDelivery {
     pub(super) paused_again: Option<Span>,
     pub(super) idle: Option<Span>,
     pub(super) answer: Option<Span>,
+    pub(super) order_wait: Option<Span>,
 }
 
 /// How deliveries to PACS are tried.
@@ -36,6 +37,9 @@ pub struct DeliveryTimes {
     pub idle: Duration,
     /// How long a PACS may take to answer a C-STORE. Default 5 min.
     pub answer: Duration,
+    /// How long an instance waits for one that its source took before it and that is not here yet; zero: not at all.
+    /// Default 2 s.
+    pub order_wait: Duration,
 }
 
 pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
@@ -49,6 +53,7 @@ pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes
         paused_again: span("paused_again", raw.paused_again, 60),
         idle: raw.idle.map_or(Duration::from_secs(10), |span| span.0),
         answer: span("answer", raw.answer, 300),
+        order_wait: raw.order_wait.map_or(Duration::from_secs(2), |span| span.0),
     };
     if times.retry_min > times.retry_max {
         let problem = format!("{:?} is longer than retry_max, {:?}", times.retry_min, times.retry_max);

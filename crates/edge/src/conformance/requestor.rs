@@ -10,7 +10,8 @@ use crate::shared::Shared;
 
 /// A destination's section.
 pub(super) fn destination(document: &mut Document, shared: &Shared, destination: &Destination, number: u32) {
-    let config = requestor_config(shared, destination);
+    let any_site = &shared.site;
+    let config = requestor_config(shared, destination, destination.calling_ae_title_for(any_site, None));
     document.heading(4, &format!("4.2.4.{number} Destination {}", destination.ae_title));
     let accept_from: Vec<_> = destination.accept_from.iter().map(|site| site.as_str()).collect();
     let accept_from = if accept_from.is_empty() {
@@ -22,7 +23,7 @@ pub(super) fn destination(document: &mut Document, shared: &Shared, destination:
     let own = |value: &Option<Box<str>>| value.as_deref().unwrap_or("not said").to_owned();
     let rows = [
         ("Called AE title", config.called.to_string()),
-        ("Calling AE title", config.calling.to_string()),
+        ("Calling AE title", super::calling_titles(destination)),
         ("Address", destination.address.clone()),
         ("Sends what comes from", accept_from),
         (
@@ -44,7 +45,7 @@ pub(super) fn destination(document: &mut Document, shared: &Shared, destination:
             proposed(!user.extended.is_empty()),
         ),
         ("User identity (58H)", proposed(user.user_identity.is_some())),
-        ("Associations at a time", "1".to_owned()),
+        ("Associations at a time", associations(destination)),
         (
             "Association kept for the next instance",
             format!("{:?}", shared.config.delivery.idle),
@@ -61,6 +62,13 @@ pub(super) fn destination(document: &mut Document, shared: &Shared, destination:
         ["Property", "Value"],
         rows.map(|(name, value)| [name.to_owned(), value]),
     );
+}
+
+fn associations(destination: &Destination) -> String {
+    match destination.associations.get() {
+        1 => "1".to_owned(),
+        several => format!("{several}, never two for one patient"),
+    }
 }
 
 fn proposed(is_proposed: bool) -> String {
@@ -121,7 +129,7 @@ fn words(verdict: &Verdict, code: u16, times: &DeliveryTimes) -> String {
         Verdict::Delivered(_) => "delivered with warning".to_owned(),
         Verdict::Failed(_) => "the failed list at once".to_owned(),
         Verdict::Again(_) => again(times),
-        Verdict::Destination(Trouble::Passing(_)) => passing(times),
+        Verdict::Destination(Trouble::Passing(_) | Trouble::Unanswered(_)) => passing(times),
         Verdict::Destination(Trouble::Lasting(_)) => lasting(times),
     }
 }
@@ -149,7 +157,10 @@ fn lasting(times: &DeliveryTimes) -> String {
 
 fn endings(times: &DeliveryTimes) -> [[String; 2]; 6] {
     [
-        ("rejected for now, not answered in time, no connection", passing(times)),
+        (
+            "rejected for now, A-ASSOCIATE-RQ not answered in time, no connection",
+            passing(times),
+        ),
         ("rejected permanently", lasting(times)),
         ("every presentation context rejected, Verification too", lasting(times)),
         (
@@ -157,10 +168,13 @@ fn endings(times: &DeliveryTimes) -> [[String; 2]; 6] {
             "the failed list at once".to_owned(),
         ),
         (
-            "lost during one instance three times, while others are answered",
+            "lost, or no answer, during one instance three times, while others are answered or with no others",
             "the failed list".to_owned(),
         ),
-        ("lost during one instance after the other", passing(times)),
+        (
+            "lost, or no answer, during one instance after the other",
+            passing(times),
+        ),
     ]
     .map(|(what, done)| [what.to_owned(), done])
 }

@@ -1,84 +1,87 @@
-//! Whose fault a lost association is: the instance's that was under way, or the destination's.
+//! Whose fault an unanswered C-STORE is: the instance's that was under way, or the destination's.
 
 use std::collections::{HashMap, HashSet};
 
 use packhorse_ids::DeliveryId;
 
-/// Associations that were lost, since something was answered last and for each instance.
+/// Instances remembered so; a destination that is down adds one each time it is tried.
+const SUSPECTS_MAX: usize = 10_000;
+
+/// Instances that a destination did not answer: it dropped the association, or said nothing in time.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    row: Row,
-    counts: HashMap<DeliveryId, u32>,
+    /// Answers so far.
+    answers: u64,
+    /// Instances that went unanswered since the last answer.
+    row: HashSet<DeliveryId>,
+    /// The first of the row, when nothing but its being alone spoke against it.
+    only: Option<DeliveryId>,
     /// Instances that went unanswered; others go before them.
-    suspects: HashSet<DeliveryId>,
+    suspects: HashMap<DeliveryId, Suspect>,
 }
 
-/// What associations were lost on, with no answer to any instance since.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Row {
-    #[default]
-    None,
-    One(DeliveryId),
-    Several,
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// How often it was its own fault.
+    times: u32,
+    /// Answers when it went unanswered last.
+    answers: u64,
 }
 
 /// What a loss is put down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
-    /// The instance, lost so often.
+    /// The instance, so often.
     Instance(u32),
-    /// The destination: it dropped different instances in a row and answered none.
+    /// The destination: it answered none of several in a row.
     Destination,
 }
 
 impl Losses {
-    /// An association was lost while `delivery` was under way.
+    /// `delivery` went unanswered. That is its own fault when others were answered since it went so before, or when nothing
+    /// else went unanswered since the last answer.
     pub(super) fn lost(&mut self, delivery: DeliveryId) -> Blame {
-        self.suspect(delivery);
-        match self.row {
-            Row::One(other) if other != delivery => {
-                // What looked like the first one's fault was not.
-                self.counts.remove(&other);
-                self.row = Row::Several;
-                Blame::Destination
-            }
-            Row::Several => Blame::Destination,
-            Row::None | Row::One(_) => {
-                self.row = Row::One(delivery);
-                let count = self.counts.entry(delivery).or_default();
-                *count += 1;
-                Blame::Instance(*count)
-            }
+        let before = self.suspects.get(&delivery).copied();
+        let is_answered_since = before.is_some_and(|before| self.answers > before.answers);
+        self.row.insert(delivery);
+        let is_alone = self.row.len() == 1;
+        let is_blamed = is_answered_since || is_alone;
+        if !is_alone && let Some(suspect) = self.only.take().and_then(|only| self.suspects.get_mut(&only)) {
+            // What looked like the first one's fault may not have been.
+            suspect.times = suspect.times.saturating_sub(1);
         }
-    }
-
-    /// The destination was left alone because of what happened with `delivery`: others go first next time, in case it was
-    /// the instance's fault.
-    pub(super) fn suspect(&mut self, delivery: DeliveryId) {
-        if self.suspects.len() < SUSPECTS_MAX {
-            self.suspects.insert(delivery);
+        if is_alone && !is_answered_since {
+            self.only = Some(delivery);
+        }
+        let times = before.map_or(0, |before| before.times) + u32::from(is_blamed);
+        if before.is_some() || self.suspects.len() < SUSPECTS_MAX {
+            let answers = self.answers;
+            self.suspects.insert(delivery, Suspect { times, answers });
+        }
+        if is_blamed {
+            Blame::Instance(times)
+        } else {
+            Blame::Destination
         }
     }
 
     /// Whether others are to go before it.
     pub(super) fn is_suspect(&self, delivery: DeliveryId) -> bool {
-        self.suspects.contains(&delivery)
+        self.suspects.contains_key(&delivery)
     }
 
     /// The destination answered, whatever it said.
-    pub(super) const fn answered(&mut self) {
-        self.row = Row::None;
+    pub(super) fn answered(&mut self) {
+        self.answers += 1;
+        self.row.clear();
+        self.only = None;
     }
 
     /// Nothing more is tried of `delivery`.
     pub(super) fn forget(&mut self, delivery: DeliveryId) {
-        self.counts.remove(&delivery);
         self.suspects.remove(&delivery);
     }
 }
-
-/// Instances remembered so; a destination that is down adds one each time it is tried.
-const SUSPECTS_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -106,18 +109,29 @@ mod tests {
             assert_eq!(losses.lost(id(1)), Blame::Destination);
         }
         losses.answered();
-        assert_eq!(losses.lost(id(1)), Blame::Instance(1));
+        assert_eq!(losses.lost(id(1)), Blame::Instance(1), "nothing was kept against it");
     }
 
     #[test]
-    fn two_that_the_destination_drops_let_others_go_first() {
+    fn several_that_are_dropped_among_others_that_are_answered_are_all_at_fault() {
+        let mut losses = Losses::default();
+        assert_eq!(
+            (losses.lost(id(1)), losses.lost(id(2))),
+            (Blame::Instance(1), Blame::Destination)
+        );
+        for count in 1..=3 {
+            losses.answered();
+            assert_eq!(losses.lost(id(1)), Blame::Instance(count));
+            assert_eq!(losses.lost(id(2)), Blame::Instance(count));
+        }
+    }
+
+    #[test]
+    fn others_go_before_those_that_went_unanswered() {
         let mut losses = Losses::default();
         losses.lost(id(1));
         losses.lost(id(2));
         assert!(losses.is_suspect(id(1)) && losses.is_suspect(id(2)) && !losses.is_suspect(id(3)));
-        // The third is answered: then the second counts against itself.
-        losses.answered();
-        assert_eq!(losses.lost(id(2)), Blame::Instance(1));
         losses.forget(id(2));
         assert!(!losses.is_suspect(id(2)));
     }

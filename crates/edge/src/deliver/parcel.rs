@@ -6,11 +6,17 @@ use bytes::Bytes;
 use packhorse_association::dimse::{self, Command};
 use packhorse_association::{CStoreRq, DataSource, InstanceContext};
 use packhorse_daemon::exit::chain;
+use packhorse_dicom::ae_title::AeTitle;
+use packhorse_dicom::header::Header;
 use packhorse_dicom::uid::{AbstractSyntaxUid, InvalidUid, TransferSyntaxUid};
 use packhorse_envelope::{ReadError, Reader, Trailer};
+use packhorse_ids::DeliveryId;
+use packhorse_ledger::identity::printable;
 use packhorse_spool::{Entry, StoreError};
+use tokio::time::Instant;
 
 use crate::messages::EntryBytes;
+use crate::place::read_header;
 use crate::shared::Shared;
 
 /// An entry cannot be made ready.
@@ -38,6 +44,43 @@ pub(crate) struct Parcel {
     pub(crate) trailer: Trailer,
     pub(crate) command: CStoreRq,
     context: InstanceContext,
+    /// The calling AE title that the source used.
+    pub(crate) original: Option<AeTitle>,
+    /// Whose it is; empty when that makes no difference.
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) opened_at: Instant,
+}
+
+/// Whom or what an instance belongs to: nothing with one owner is ever sent over two associations at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// Patient ID and Issuer of Patient ID, without padding.
+    Patient(Box<[u8]>, Box<[u8]>),
+    /// Study Instance UID.
+    Study(Box<[u8]>),
+    /// Neither is in the data set.
+    Nobody,
+}
+
+impl Owner {
+    fn all_of(header: &Header) -> Vec<Self> {
+        let issuer = trimmed(header.issuer_of_patient_id.as_deref()).unwrap_or_default();
+        let patient = trimmed(header.patient_id.as_deref()).map(|id| Self::Patient(id.into(), issuer.into()));
+        let study = trimmed(header.study_instance_uid.as_deref()).map(|uid| Self::Study(uid.into()));
+        let owners: Vec<_> = patient.into_iter().chain(study).collect();
+        if owners.is_empty() { vec![Self::Nobody] } else { owners }
+    }
+}
+
+/// A value without the padding that PS3.5 §6.2 lets stand around it; `None`: nothing is left.
+fn trimmed(value: Option<&[u8]>) -> Option<&[u8]> {
+    let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
+    let value = value?;
+    let (first, last) = (
+        value.iter().position(|byte| !is_padding(byte))?,
+        value.iter().rposition(|byte| !is_padding(byte))?,
+    );
+    value.get(first..=last)
 }
 
 impl Parcel {
@@ -63,13 +106,43 @@ impl Parcel {
             TransferSyntaxUid::try_from(trailer.fields.transfer_syntax.as_str()).map_err(malformed)?;
         Ok(Self {
             entry: entry.clone(),
-            trailer,
             command,
             context: InstanceContext {
                 sop_class,
                 transfer_syntax,
             },
+            original: AeTitle::try_from(trailer.fields.calling_ae_title.as_str()).ok(),
+            owners: Vec::new(),
+            opened_at: Instant::now(),
+            trailer,
         })
+    }
+
+    /// Reads whose it is. What cannot be read is nobody's.
+    pub(crate) async fn read_owners(&mut self, shared: &Shared) {
+        self.owners = match self.header(shared).await {
+            Some(header) => Owner::all_of(&header),
+            None => vec![Owner::Nobody],
+        };
+    }
+
+    /// Study Instance UID, when it can be read; printable.
+    pub(crate) async fn study_for_people(&self, shared: &Shared) -> Option<String> {
+        printable(self.header(shared).await?.study_instance_uid.as_deref())
+    }
+
+    async fn header(&self, shared: &Shared) -> Option<Header> {
+        let bytes = EntryBytes {
+            spool: Arc::clone(&shared.spool),
+            body: self.entry.body.clone(),
+        };
+        read_header(&bytes, &self.trailer, &self.context.transfer_syntax)
+            .await
+            .ok()
+    }
+
+    pub(crate) const fn delivery(&self) -> DeliveryId {
+        self.entry.routing.delivery
     }
 
     /// What it needs a presentation context for.
@@ -137,6 +210,21 @@ mod tests {
     use super::*;
     use crate::shared::{LINK_QUEUE, queue};
     use crate::testing::{Edge, parcel, site};
+
+    #[test]
+    fn one_patient_is_one_owner_however_the_id_is_padded_and_another_issuers_is_another() {
+        let header = |id: &str, issuer: &str, study: &str| Header {
+            patient_id: Some(id.as_bytes().into()),
+            issuer_of_patient_id: Some(issuer.as_bytes().into()),
+            study_instance_uid: Some(study.as_bytes().into()),
+            ..Header::default()
+        };
+        let owners = |id, issuer, study| Owner::all_of(&header(id, issuer, study));
+        assert_eq!(owners("4711 ", "H", "1.2\0"), owners(" 4711", "H ", "1.2"));
+        assert_ne!(owners("4711", "H", "1.2")[0], owners("4711", "K", "1.2")[0]);
+        assert_eq!(owners(" ", "H", "1.2"), [Owner::Study(b"1.2".as_slice().into())]);
+        assert_eq!(owners("", "", ""), [Owner::Nobody]);
+    }
 
     #[tokio::test]
     async fn the_move_originator_of_the_source_stays_in_the_envelope() {

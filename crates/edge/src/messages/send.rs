@@ -77,7 +77,7 @@ impl Shared {
         let publish = |destination: Destination| crate::directory::Published {
             accepts: destination.accept_from.contains(site),
             ae_title: destination.ae_title.to_string(),
-            calling_ae_title: Some(destination.calling_ae_title.to_string()),
+            calling_ae_title: Some(destination.calling_title(site).to_string()),
         };
         let message = Message::Announce {
             at: self

@@ -1,0 +1,119 @@
+//! When a study that is delivered as a whole goes, and when it is over.
+
+use std::collections::HashSet;
+
+use packhorse_daemon::exit::chain;
+use packhorse_ids::{DeliveryId, Kind};
+use packhorse_ledger::identity::printable;
+use packhorse_spool::{EntryState, Filter, Index as _};
+
+use super::parcel::Owner;
+use super::whole::StudyKey;
+use super::{Deliverer, settle};
+use crate::quiet::QuietKey;
+
+/// Entries read at a time.
+const PAGE: usize = 256;
+
+impl Deliverer {
+    /// What was put off before a start is looked at again: who waits for what is not on disk.
+    pub(super) async fn bring_forward_all(&self) {
+        let mut cursor = 0;
+        loop {
+            let filter = Filter {
+                queue: Some(self.queue.clone()),
+                state: Some(EntryState::Ready),
+            };
+            let page = match self.shared.spool.page(cursor, filter, PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
+                    return tracing::warn!(error = chain(&error), "what was put off cannot be looked at now");
+                }
+            };
+            let Some((last, _)) = page.last() else { return };
+            cursor = *last;
+            let is_put_off = |(_, entry): &(u64, packhorse_spool::Entry)| {
+                (entry.attempts == 0 && entry.routing.kind == Kind::Delivery).then_some(entry.routing.delivery)
+            };
+            let put_off: Vec<DeliveryId> = page.iter().filter_map(is_put_off).collect();
+            settle::postpone(&self.shared, put_off, self.shared.clock.now()).await;
+        }
+    }
+
+    /// Lets those studies go that are here as a whole, or have waited long enough.
+    pub(super) async fn let_studies_go(&mut self) {
+        let Some(studies) = &self.studies else { return };
+        for (key, is_late) in studies.waiting(self.shared.clock.now()) {
+            if !is_late && !self.is_whole(&key).await {
+                continue;
+            }
+            let waiting = self
+                .studies
+                .as_mut()
+                .map(|studies| studies.go(&key))
+                .unwrap_or_default();
+            tracing::info!(
+                destination = %self.destination.ae_title,
+                instances = waiting.len(),
+                is_late,
+                "a study goes"
+            );
+            settle::postpone(&self.shared, waiting, self.shared.clock.now()).await;
+            self.looked = None;
+        }
+    }
+
+    /// Whether the study is quiet at its source and as much of it has come as was sent.
+    async fn is_whole(&self, key: &StudyKey) -> bool {
+        let Some(quiet) = self.quiet_key(key) else { return false };
+        let Some(sent) = self.shared.quiet.sent(&quiet) else {
+            return false;
+        };
+        if let Err(error) = crate::ledger::catch_up(&self.shared).await {
+            tracing::warn!(error = chain(&error), "what came of a study cannot be counted now");
+            return false;
+        }
+        let (site, title, study) = quiet;
+        let came = self
+            .shared
+            .ledger(move |projection| projection.arrived_of(&site, &title, &study));
+        matches!(came.await, Some(Ok(came)) if came >= sent)
+    }
+
+    fn quiet_key(&self, (site, owner): &StudyKey) -> Option<QuietKey> {
+        let Owner::Study(uid) = owner else { return None };
+        Some((
+            site.clone(),
+            self.destination.ae_title.clone(),
+            printable(Some(uid.as_ref()))?,
+        ))
+    }
+
+    /// The lanes whose study is over: nothing more of it waits.
+    pub(super) fn end_studies(&mut self) -> HashSet<usize> {
+        if self.is_more || self.looked.is_none() || self.is_left_alone() {
+            return HashSet::new();
+        }
+        let mut over = Vec::new();
+        for (lane, key) in &self.carried {
+            let is_idle = self.idle.iter().any(|idle| idle.number == *lane);
+            let is_awaited = self
+                .room
+                .iter()
+                .any(|(_, parcel)| self.study_of(parcel).as_ref() == Some(key));
+            if is_idle && !is_awaited {
+                over.push((*lane, key.clone()));
+            }
+        }
+        for (lane, key) in &over {
+            self.carried.remove(lane);
+            if let Some(studies) = &mut self.studies {
+                studies.forget(key);
+            }
+            if let Some(quiet) = self.quiet_key(key) {
+                self.shared.quiet.forget(&quiet);
+            }
+        }
+        over.into_iter().map(|(lane, _)| lane).collect()
+    }
+}
