@@ -10,8 +10,8 @@
 //! link), `echo` (C-ECHO), `ledger` (facts into the projection).
 
 mod admin;
-mod asking;
 mod arrivals;
+mod asking;
 pub mod commands;
 pub mod config;
 mod conformance;

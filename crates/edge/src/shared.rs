@@ -17,8 +17,8 @@ use packhorse_transport::LinkStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::asking::Asking;
 use crate::arrivals::Arrivals;
+use crate::asking::Asking;
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
 use crate::echo::FarEchoes;

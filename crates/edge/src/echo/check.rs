@@ -96,7 +96,11 @@ async fn check(shared: &Shared, destination: &Destination, deadline: Instant) ->
     let mut check = begin(destination);
     let mut walk = Walk {
         destination,
-        config: requestor_config(shared, destination),
+        config: requestor_config(
+            shared,
+            destination,
+            destination.calling_ae_title_for(&shared.site, None),
+        ),
         deadline,
         legs: &mut check.legs,
     };

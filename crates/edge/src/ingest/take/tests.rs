@@ -151,9 +151,14 @@ async fn a_rule_about_the_header_reads_it_by_its_character_set_and_one_about_the
         (b"Doe^J ", 0, None),
         (b"Doe^Johannes", 0, None),
     ] {
-        let taken = take(&edge.shared, offered(&proposal), &mut Journal::default(), &mut of_patient(name))
-            .await
-            .unwrap();
+        let taken = take(
+            &edge.shared,
+            offered(&proposal),
+            &mut Journal::default(),
+            &mut of_patient(name),
+        )
+        .await
+        .unwrap();
         assert_eq!((taken.status.0, taken.comment.as_deref()), (status, comment));
     }
     for fact in facts(&edge).await {
