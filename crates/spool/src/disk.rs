@@ -46,6 +46,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system said.
     fn free(&self, folder: &Path) -> io::Result<u64>;
+
+    /// Bytes of the file system of `folder`, used or not. By default not known: the largest number.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn total(&self, _folder: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 fn write_all(
@@ -108,5 +116,10 @@ impl Disk for RealDisk {
     fn free(&self, folder: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn total(&self, folder: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(folder)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 }

@@ -21,4 +21,4 @@ mod writer;
 
 pub(crate) use hold::Hold;
 pub(crate) use pins::Pin;
-pub use spool::{Spool, SpoolConfig, SpoolStats};
+pub use spool::{Room, Spool, SpoolConfig, SpoolStats};

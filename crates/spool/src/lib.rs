@@ -22,7 +22,7 @@ mod store;
 
 pub use backoff::backoff;
 pub use disk::{Disk, RealDisk};
-pub use embedded::{Spool, SpoolConfig, SpoolStats};
+pub use embedded::{Room, Spool, SpoolConfig, SpoolStats};
 pub use error::{OpenError, StoreError};
 pub use store::{
     Body, Committed, Custody, Entry, EntryState, Filter, INLINE_LEN_MAX, Index, InvalidQueueName, Locator, NewEntry,

@@ -68,6 +68,17 @@ pub struct SpoolStats {
     pub moved: u64,
 }
 
+/// The room on a spool's disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Free, the reserve included.
+    pub free: u64,
+    /// Of the whole file system; `u64::MAX`: not known.
+    pub total: u64,
+    /// What payloads never use.
+    pub reserve: u64,
+}
+
 /// A spool in a folder: `index.sqlite` and `slab-*`, `payload-*`. One process at a time.
 #[derive(Debug)]
 pub struct Spool {
@@ -188,6 +199,19 @@ impl Spool {
             }
             all += done.given_up;
         }
+    }
+
+    /// The room on its disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn room(&self) -> io::Result<Room> {
+        let config = &self.shared.config;
+        Ok(Room {
+            free: config.disk.free(&self.shared.folder)?,
+            total: config.disk.total(&self.shared.folder)?,
+            reserve: config.reserve,
+        })
     }
 
     /// Whether a write has failed; only opening it again helps.
