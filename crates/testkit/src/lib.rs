@@ -6,6 +6,7 @@
 //! - [`pcap`]: what was said, as a capture file.
 //! - [`peers`]: real DICOM peers: DCMTK, pynetdicom and Orthanc.
 //! - [`raw_scu`]: a storage SCU that sends what it is told, right or wrong.
+//! - [`sinks`]: an HTTP and an SMTP server that keep what they are told.
 //! - [`process`]: child processes, and daemons that say `ready`.
 
 pub mod certs;
@@ -15,3 +16,4 @@ pub mod pcap;
 pub mod peers;
 pub mod process;
 pub mod raw_scu;
+pub mod sinks;
