@@ -163,6 +163,7 @@ impl EdgePlace {
             declared: header.number_of_study_related_instances,
             identity: Identity::from_header(header, self.shared.config.ledger_identity),
             at: self.shared.clock.now(),
+            priority: Some(routing.priority),
         }))
     }
 }

@@ -89,6 +89,7 @@ impl Edge {
             replaces: None,
             held_by: None,
             details: ReceivedDetails::default(),
+            priority: Some(Priority::Routine),
         };
         let entry = NewEntry {
             routing,

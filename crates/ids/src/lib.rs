@@ -16,6 +16,6 @@ mod site;
 pub use clock::{Clock, FakeClock, SystemClock, WallTime};
 pub use delivery::{DeliveryId, Epoch, InvalidId, PayloadId, Sequence};
 pub use digest::{Digest, InvalidDigest};
-pub use routing::{Kind, Priority, Routing};
+pub use routing::{Kind, Priority, Routing, UnknownPriority};
 pub use segment::{InvalidSegmentSet, SEGMENT_LEN, SegmentSet, segment_count, segment_len};
 pub use site::{InvalidSiteName, SiteName};

@@ -94,6 +94,31 @@ impl Priority {
     }
 }
 
+/// A word that is no priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownPriority;
+
+impl fmt::Display for UnknownPriority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("none of stat, routine, bulk")
+    }
+}
+
+impl std::error::Error for UnknownPriority {}
+
+impl std::str::FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        match text {
+            "stat" => Ok(Self::Stat),
+            "routine" => Ok(Self::Routine),
+            "bulk" => Ok(Self::Bulk),
+            _ => Err(UnknownPriority),
+        }
+    }
+}
+
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -10,8 +10,9 @@ mod watched;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
-use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
+use packhorse_ids::{DeliveryId, Digest, Priority, SiteName, WallTime};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
@@ -58,6 +59,10 @@ pub enum Fact {
     Reopened(Reopened),
     /// It will not be delivered, by somebody's word or by a rule's.
     Discarded(Discarded),
+    /// A person should hear of something.
+    Noticed(Box<Noticed>),
+    /// What became of a notice on one channel.
+    NoticeTold(NoticeTold),
     /// Of a kind or version that this program does not know: the bytes as they were.
     Unknown(Box<[u8]>),
     /// A sender stopped in the middle of what it had, at a refusal.
@@ -212,6 +217,9 @@ pub struct InstanceReceived {
     /// More of it.
     #[serde(default)]
     pub details: ReceivedDetails,
+    /// How urgent it is; `None`: not said, so routine.
+    #[serde(default, with = "text::option")]
+    pub priority: Option<Priority>,
 }
 
 /// See [`Fact::InstanceRefused`].
@@ -307,6 +315,9 @@ pub struct Arrived {
     /// When it was in custody here.
     #[serde(with = "micros")]
     pub at: WallTime,
+    /// How urgent it is; `None`: not said, so routine.
+    #[serde(default, with = "text::option")]
+    pub priority: Option<Priority>,
 }
 
 /// See [`Fact::ArrivedUnread`].
@@ -428,6 +439,44 @@ pub struct Discarded {
     pub at: WallTime,
 }
 
+/// See [`Fact::Noticed`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noticed {
+    /// Its id: the same for the same kind and key.
+    #[serde(with = "text")]
+    pub notice: DeliveryId,
+    /// What it is about: `late`, `failed`, …
+    pub about: String,
+    /// What makes it one and the same.
+    pub key: String,
+    /// What happened, for people.
+    pub what: String,
+    /// What to do about it, for people; empty: nothing.
+    pub remedy: String,
+    /// The same for programs.
+    #[serde(default)]
+    pub fields: Map<String, Value>,
+    /// When.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
+/// See [`Fact::NoticeTold`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoticeTold {
+    /// Which.
+    #[serde(with = "text")]
+    pub notice: DeliveryId,
+    /// Name of the channel.
+    pub channel: String,
+    /// Why it was given up; `None`: it was told.
+    #[serde(default)]
+    pub failure: Option<String>,
+    /// When.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
 /// Bytes that are no fact.
 #[derive(Debug, thiserror::Error)]
 pub enum FactError {
@@ -516,6 +565,8 @@ kinds! {
     SenderStopped = "sender-stopped",
     ResendLoop = "resend-loop",
     InstanceRepeated = "instance-repeated",
+    Noticed = "noticed",
+    NoticeTold = "notice-told",
 }
 
 #[cfg(test)]

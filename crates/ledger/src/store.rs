@@ -8,6 +8,8 @@
 //! One connection, blocking calls: use it from a thread of its own. Values of patients are in this database in clear.
 
 mod apply;
+mod groups;
+mod notices;
 mod query;
 mod read;
 mod repeats;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use groups::{Group, LateFilter, Places};
 pub use query::StudyFilter;
 pub use repeats::Earlier;
 pub use watched::Noticed;

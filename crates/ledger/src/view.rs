@@ -2,6 +2,7 @@
 //! known is `null`.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::account::{Account, RefusedClass};
 use crate::fact::StoppedAt;
@@ -133,6 +134,38 @@ pub struct DeliveryView {
     pub joined: u64,
     /// When its hold ends, and it is discarded; `None`: when somebody releases it.
     pub held_until: Option<String>,
+    /// `stat`, `routine` or `bulk`.
+    pub priority: String,
+}
+
+/// Something that a person should hear of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NoticeView {
+    /// Its id.
+    pub id: String,
+    /// What it is about: `late`, `failed`, …
+    pub kind: String,
+    /// When.
+    pub at: String,
+    /// What happened.
+    pub what: String,
+    /// What to do about it; empty: nothing.
+    pub remedy: String,
+    /// The same for programs.
+    pub fields: Value,
+    /// What became of it on the channels that are done with it.
+    pub told: Vec<ToldView>,
+}
+
+/// What became of a notice on one channel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ToldView {
+    /// Name of the channel.
+    pub channel: String,
+    /// When.
+    pub at: String,
+    /// Why it was given up; `None`: it was told.
+    pub failure: Option<String>,
 }
 
 /// An open delivery of an instance, for deciding what a repeat is.

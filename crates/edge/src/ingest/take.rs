@@ -206,6 +206,7 @@ impl Custodian<'_> {
             replaces: None,
             held_by,
             details: ReceivedDetails::default(),
+            priority: Some(priority),
         };
         let own = [Fact::InstanceReceived(Box::new(received))];
         let entry = NewEntry {

@@ -35,6 +35,7 @@ fn received() -> InstanceReceived {
         replaces: Some(id(9)),
         held_by: Some("rule 1".to_owned()),
         details: ReceivedDetails::default(),
+        priority: Some(Priority::Stat),
     }
 }
 
@@ -103,6 +104,7 @@ fn arrived() -> Arrived {
             ..Identity::default()
         },
         at: at(3),
+        priority: None,
     }
 }
 
@@ -180,6 +182,21 @@ fn every_kind_reads_back_as_it_was_written() {
             at,
         }),
         Fact::Discarded(Discarded { delivery, by, at }),
+        Fact::Noticed(Box::new(Noticed {
+            notice: delivery,
+            about: "late".to_owned(),
+            key: "1.2/stat".to_owned(),
+            what: "3 of study 1.2 are late".to_owned(),
+            remedy: String::new(),
+            fields: Map::from_iter([("count".to_owned(), 3.into())]),
+            at,
+        })),
+        Fact::NoticeTold(NoticeTold {
+            notice: delivery,
+            channel: "ops".to_owned(),
+            failure: Some("answered 500".to_owned()),
+            at,
+        }),
     ];
     for fact in facts {
         assert_eq!(round(&fact), fact);

@@ -1,6 +1,6 @@
 //! From facts to rows.
 
-use packhorse_ids::{DeliveryId, WallTime};
+use packhorse_ids::{DeliveryId, Priority, WallTime};
 use rusqlite::types::Null;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
@@ -122,6 +122,8 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
         Fact::SenderStopped(stopped) => watched::stopped(transaction, stopped),
         Fact::ResendLoop(found) => watched::resend_loop(transaction, found),
         Fact::InstanceRepeated(repeated) => watched::repeated(transaction, number, repeated),
+        Fact::Noticed(noticed) => super::notices::noticed(transaction, number, noticed),
+        Fact::NoticeTold(told) => super::notices::told(transaction, told),
         Fact::Unknown(_) => Ok(()),
     }
 }
@@ -209,6 +211,7 @@ fn instance_received(transaction: &Transaction<'_>, number: i64, received: &Inst
         received.details.compared.map(Compared::as_str),
         received.replaces.map(|delivery| delivery.to_string()),
         received.details.held_until.map(WallTime::unix_micros),
+        received.priority.unwrap_or_default().code(),
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -247,6 +250,7 @@ fn instance_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         Null,
         Null,
         Null,
+        arrived.priority.unwrap_or_default().code(),
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -287,6 +291,7 @@ fn envelope_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         Null,
         Null,
         Null,
+        Priority::default().code(),
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -297,8 +302,8 @@ const UNREAD: &str = "(unread)";
 /// A delivery that is here already stays as it is: facts may be repeated.
 const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO delivery (id, number, account, origin, sop_class, sop_instance, \
      series, modality, transfer_syntax, length, sha256, repeat, received_at, state, reason, pixels, \
-     compared, replaces, held_until) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+     compared, replaces, held_until, priority, state_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?13)";
 
 /// The account's row, made when it is not there. A value that is said replaces the one before; one that is not, does not.
 fn account(transaction: &Transaction<'_>, entry: &Entry<'_>) -> Result<i64, rusqlite::Error> {
@@ -370,7 +375,7 @@ fn delivery_attempted(transaction: &Transaction<'_>, attempted: &DeliveryAttempt
 }
 
 fn outcome_known(transaction: &Transaction<'_>, outcome: &OutcomeKnown, fact: &Fact) -> Done {
-    let Some((before, after)) = advance(transaction, outcome.delivery, fact)? else {
+    let Some((before, after)) = advance(transaction, outcome.delivery, fact, outcome.at)? else {
         return Ok(());
     };
     // An outcome that says nothing new leaves the words of the one that did.
@@ -393,7 +398,7 @@ fn outcome_known(transaction: &Transaction<'_>, outcome: &OutcomeKnown, fact: &F
 
 /// A fact that moves a delivery, with its reason.
 fn moved(transaction: &Transaction<'_>, delivery: DeliveryId, fact: &Fact, reason: &str, at: WallTime) -> Done {
-    let Some((before, after)) = advance(transaction, delivery, fact)? else {
+    let Some((before, after)) = advance(transaction, delivery, fact, at)? else {
         return Ok(());
     };
     if before == after {
@@ -411,6 +416,7 @@ fn advance(
     transaction: &Transaction<'_>,
     delivery: DeliveryId,
     fact: &Fact,
+    at: WallTime,
 ) -> Result<Option<(Progress, Progress)>, rusqlite::Error> {
     let id = delivery.to_string();
     let mut statement = transaction.prepare_cached("SELECT state, outcome_at FROM delivery WHERE id = ?1")?;
@@ -428,11 +434,13 @@ fn advance(
         outcome_at: outcome_at.map(WallTime::from_unix_micros),
     };
     let after = before.after(fact);
-    let mut statement = transaction.prepare_cached("UPDATE delivery SET state = ?2, outcome_at = ?3 WHERE id = ?1")?;
-    statement.execute(params![
+    let sql = "UPDATE delivery SET state_at = CASE state WHEN ?2 THEN state_at ELSE ?4 END, state = ?2, outcome_at = ?3 \
+               WHERE id = ?1";
+    transaction.prepare_cached(sql)?.execute(params![
         id,
         after.state.code(),
-        after.outcome_at.map(WallTime::unix_micros)
+        after.outcome_at.map(WallTime::unix_micros),
+        at.unix_micros()
     ])?;
     Ok(Some((before, after)))
 }

@@ -2,7 +2,7 @@
 
 use packhorse_dicom::sop_class;
 use packhorse_dicom::status::{Status, StatusCategory};
-use packhorse_ids::WallTime;
+use packhorse_ids::{Priority, WallTime};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 
@@ -16,7 +16,7 @@ use crate::view::{DeliveryView, Direction, RefusalView};
 pub(super) const DELIVERY_COLUMNS: &str = "d.id, a.direction, a.route, a.source, a.target, d.origin, a.study, d.series, \
      d.modality, d.sop_class, d.sop_instance, d.transfer_syntax, d.length, d.sha256, d.state, d.repeat, d.received_at, \
      d.custody_at, d.custody_by, d.attempts, d.retry_at, d.status, d.outcome_at, d.outcome_sha256, d.reason, d.compared, \
-     d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id)";
+     d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id), d.priority";
 
 /// A state as it stands on disk.
 pub(super) struct Stored(pub(super) State);
@@ -34,6 +34,11 @@ pub(super) fn direction(code: i64) -> Direction {
     } else {
         Direction::Outgoing
     }
+}
+
+/// An unknown number is routine.
+pub(super) fn priority(code: u8) -> String {
+    Priority::from_code(code).unwrap_or_default().to_string()
 }
 
 /// Microseconds as RFC 3339.
@@ -86,6 +91,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
         replaces: row.get(26)?,
         held_until: row.get::<_, Option<i64>>(27)?.map(time),
         joined: row.get::<_, i64>(28)?.unsigned_abs(),
+            priority: priority(row.get(29)?),
     })
 }
 

@@ -76,12 +76,15 @@ CREATE TABLE delivery (
     pixels TEXT,                      -- digest of its pixels
     compared TEXT,                    -- how it differs from the one before
     replaces TEXT,                    -- the delivery that it replaces
-    held_until INTEGER                -- when its hold ends; NULL: when somebody releases it
+    held_until INTEGER,               -- when its hold ends; NULL: when somebody releases it
+    priority INTEGER NOT NULL,        -- 0 STAT, 1 routine, 2 bulk
+    state_at INTEGER NOT NULL         -- since when it stands so; by the far clock when the far edge said so
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);
 CREATE INDEX delivery_by_instance ON delivery (sop_instance);
 CREATE INDEX delivery_by_state ON delivery (state, number);
 CREATE INDEX delivery_by_origin ON delivery (origin, account);
+CREATE INDEX delivery_open ON delivery (priority, state_at) WHERE state = 1;
 
 CREATE TABLE refusal (
     number INTEGER PRIMARY KEY,       -- the fact
@@ -154,3 +157,25 @@ CREATE TABLE noticed (
     number INTEGER PRIMARY KEY,
     what TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE notice (
+    id TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,          -- the fact
+    about TEXT NOT NULL,
+    key TEXT NOT NULL,
+    what TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    fields TEXT NOT NULL,             -- JSON
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_by_number ON notice (number);
+CREATE INDEX notice_by_key ON notice (about, key, at);
+
+CREATE TABLE notice_told (
+    id TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    failure TEXT,                     -- NULL: it was told
+    at INTEGER NOT NULL,
+    PRIMARY KEY (id, channel)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_told_by_time ON notice_told (channel, at);

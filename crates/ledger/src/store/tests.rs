@@ -1,6 +1,7 @@
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 
 mod failures;
+mod notices;
 mod properties;
 mod watched;
 
@@ -73,6 +74,7 @@ fn instance(delivery: u8, sop_instance: &str) -> InstanceReceived {
         replaces: None,
         held_by: None,
         details: ReceivedDetails::default(),
+        priority: None,
     }
 }
 
@@ -300,6 +302,7 @@ fn the_far_edge_has_its_own_view() {
         declared: None,
         identity: Identity::default(),
         at: at(1),
+        priority: None,
     };
     let projection = projected(&[Fact::Arrived(Box::new(arrived)), outcome(1, Some(0), 2)]);
     let study = only_study(&projection);

@@ -25,6 +25,7 @@ fn arrived(delivery: DeliveryId, sha256: Digest) -> Fact {
         declared: None,
         identity: Identity::default(),
         at: packhorse_ids::WallTime::from_unix_micros(1),
+        priority: None,
     }))
 }
 
