@@ -1,6 +1,7 @@
 //! What the running gateway answers at its admin door.
 
 mod echo;
+mod notices;
 mod status;
 mod watched;
 
@@ -72,6 +73,8 @@ impl Door {
             "accept" => self.accept(args).await,
             "sheet" => self.sheet(args),
             "echo" => self.echo(args).await,
+            "notices" => self.notices(args).await,
+            "notify-test" => self.notify_test(args).await,
             "conformance" => Ok(json!({ "statement": crate::conformance::statement(&self.shared) })),
             other => Err(AdminError::new("unknown-command", format!("no command {other}"))),
         }
@@ -278,3 +281,5 @@ fn answer<T: serde::Serialize>(asked: Option<Result<T, ProjectionError>>, key: &
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::arrive;

@@ -3,6 +3,7 @@
 mod args;
 mod doctor;
 mod echo;
+mod notices;
 pub(crate) mod print;
 mod send;
 mod sheet;
@@ -20,7 +21,7 @@ use packhorse_ids::{Clock as _, SiteName, SystemClock};
 use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
-pub use args::{Cli, Command, Doctor, Output, Send, Studies};
+pub use args::{Cli, Command, Doctor, Notices, Notify, NotifyTest, Output, Send, Studies};
 pub(crate) use sheet::sheet;
 
 use crate::admin::Door;
@@ -118,6 +119,11 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Doctor(Doctor::Tls { address, trust, output }) => {
             doctor::tls(&address, trust.as_deref(), output).await
         }
+        Command::Notices(which) => {
+            let args = json!({ "limit": which.limit });
+            show(dir, "notices", args, which.output, notices::print).await
+        }
+        Command::Notify(Notify::Test(what)) => notices::test(dir, &what).await,
         Command::Conformance => {
             let answer = ask(dir, "conformance", Value::Null).await?;
             output::line(answer.get("statement").and_then(Value::as_str).unwrap_or_default());

@@ -3,6 +3,7 @@
 mod delivery;
 mod destination;
 mod echo;
+mod notify;
 mod problems;
 mod tls;
 mod watch;
@@ -30,6 +31,8 @@ pub use destination::{CallingTitle, Deliver, Destination, OnArrival};
 use destination::{RawDestination, destinations};
 pub use echo::EchoTimes;
 use echo::RawEcho;
+pub(crate) use notify::{Channel, Email, Late, Notices, Security, Way, read_secret};
+use notify::{RawLate, RawNotices, RawNotify, late, notices};
 use problems::Problems;
 pub use tls::DatedCertificate;
 use tls::{RawListenerTls, TlsReader};
@@ -69,6 +72,9 @@ pub struct RawConfig {
     echo: RawEcho,
     watch: RawWatch,
     ledger: RawLedger,
+    notify: Vec<RawNotify>,
+    notices: RawNotices,
+    late: RawLate,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -165,6 +171,10 @@ pub struct Config {
     pub watch: WatchConfig,
     /// A study of which nothing came for so long, with no association open that carried it, is over. Default 5 min.
     pub quiet: Duration,
+    /// Who is told what.
+    pub(crate) notices: Notices,
+    /// When something is late.
+    pub(crate) late: Late,
 }
 
 impl Config {
@@ -217,6 +227,8 @@ impl Config {
         let quiet = problems.span("ledger", "quiet", raw.ledger.quiet, QUIET);
         let acceptor = acceptor(&raw.limits, &mut problems);
         let echo = echo::times(&raw.echo, &mut problems);
+        let notices = notices(&raw.notices, &raw.notify, folder, &mut problems);
+        let late = late(&raw.late, &raw.route, &mut problems);
         let ledger_identity = match raw.ledger_identity.as_deref() {
             None | Some("full") => IdentityLevel::Full,
             Some("accession") => IdentityLevel::Accession,
@@ -258,6 +270,8 @@ impl Config {
             echo,
             watch,
             quiet,
+            notices,
+            late,
         })
     }
 

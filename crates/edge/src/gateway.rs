@@ -26,7 +26,7 @@ use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::names::Names;
 use crate::shared::{Parts, Shared};
-use crate::{consent, ingest, ledger, link, messages};
+use crate::{consent, ingest, ledger, link, messages, notices};
 
 /// What the edge calls itself on links.
 pub(crate) const BUILD: &str = concat!("edge-gateway ", env!("CARGO_PKG_VERSION"));
@@ -203,6 +203,8 @@ impl Gateway {
         tasks.spawn(Arc::clone(&shared.names).keep(shared.stop.clone()));
         tasks.spawn(messages::receive(Arc::clone(&shared)));
         tasks.spawn(messages::introduce(Arc::clone(&shared)));
+        tasks.spawn(notices::deliver(Arc::clone(&shared)));
+        tasks.spawn(notices::watch(Arc::clone(&shared)));
         tasks.spawn(link::keep(
             Arc::clone(&shared),
             self.endpoint.clone(),

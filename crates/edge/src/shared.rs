@@ -25,6 +25,7 @@ use crate::echo::FarEchoes;
 use crate::ingest::Hall;
 use crate::messages::UnknownSites;
 use crate::names::Names;
+use crate::notices::Desk;
 use crate::pacs::Pacs;
 use crate::quiet::QuietStudies;
 
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) arrivals: Arrivals,
     /// Studies that are over at their source.
     pub(crate) quiet: QuietStudies,
+    /// What is known of notices and their channels.
+    pub(crate) notices: Desk,
 }
 
 impl fmt::Debug for Shared {
@@ -160,6 +163,7 @@ impl Shared {
             far_echoes: FarEchoes::default(),
             arrivals: Arrivals::default(),
             quiet: QuietStudies::default(),
+            notices: Desk::default(),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct RawRoute {
     pub transfer_syntaxes: Vec<String>,
     /// `local` (the default) or `end-to-end`: what a C-ECHO on it is about.
     pub echo: Option<String>,
+    /// After which time what goes here and is not delivered is late. Policy only carries this.
+    pub late: Option<String>,
 }
 
 /// `[[rule]]`: the first that matches decides. A list that is empty matches everything.

@@ -15,7 +15,10 @@ fn door(edge: &Edge, is_daemon: bool) -> Door {
     }
 }
 
-async fn arrive(edge: &Edge, (routing, body): (packhorse_ids::Routing, packhorse_spool::Body)) -> DeliveryId {
+pub(crate) async fn arrive(
+    edge: &Edge,
+    (routing, body): (packhorse_ids::Routing, packhorse_spool::Body),
+) -> DeliveryId {
     let place = EdgePlace {
         shared: Arc::clone(&edge.shared),
     };

@@ -84,6 +84,11 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// What a person should hear of, the newest first, who was told, and how the channels do.
+    Notices(Notices),
+    /// Who is told: the channels of `[[notify]]`.
+    #[command(subcommand)]
+    Notify(Notify),
 }
 
 /// What can be looked at.
@@ -140,6 +145,34 @@ pub struct Studies {
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
     /// How to print them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Which notices to show.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Notices {
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// How to print them.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What can be done with channels.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Notify {
+    /// Send a test through every channel now, or through one, and print what each answered.
+    Test(NotifyTest),
+}
+
+/// Which channel to try.
+#[derive(Clone, Debug, Args)]
+pub struct NotifyTest {
+    /// Its name; all when none is given.
+    pub name: Option<String>,
+    /// How to print the answers.
     #[command(flatten)]
     pub output: Output,
 }

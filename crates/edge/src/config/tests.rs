@@ -1,3 +1,4 @@
+use packhorse_ids::Priority;
 use packhorse_testkit::certs::CertSpec;
 
 use super::*;
@@ -22,8 +23,19 @@ fn the_shipped_example_is_a_configuration() {
     std::fs::create_dir(folder.path().join("tls")).unwrap();
     let cert = CertSpec::new("edge").self_signed();
     cert.write(&folder.path().join("tls"), "edge").unwrap();
+    std::fs::copy(folder.path().join("tls/edge.pem"), folder.path().join("hook-ca.pem")).unwrap();
+    for secret in ["hook.token", "mail.password"] {
+        std::fs::write(folder.path().join(secret), "secret\n").unwrap();
+    }
     let config = check_in(folder.path(), &uncommented).unwrap();
     assert_eq!(config.certificates.len(), 1);
+    assert_eq!(config.notices.channels.len(), 3);
+    let late = [(config.late.of(Priority::Stat), 10), (config.late.shortest(), 10)];
+    assert!(
+        late.iter()
+            .all(|(time, minutes)| *time == Duration::from_secs(minutes * 60))
+    );
+    assert_eq!(config.late.routes()["ST_MARY"], Duration::from_secs(1800));
     assert_eq!(
         (
             config.listeners.len(),
@@ -242,4 +254,76 @@ fn a_listener_that_nobody_could_come_in_by_is_an_error() {
                 tls = { certificate = \"own.pem\", key = \"own.key\", client = \"required\" }\n";
     let problems = check_in(folder.path(), text).unwrap_err();
     assert_eq!(problems[0].path, "listener[1].tls.client");
+}
+
+#[test]
+fn everything_that_is_wrong_with_channels_is_reported_at_once() {
+    let text = r#"
+        [[notify]]
+        name = "a/b"
+        kinds = ["late", "later"]
+        webhook = "ftp://x"
+        authorization_file = "none"
+        [[notify]]
+        name = "ops"
+        [[notify]]
+        name = "ops"
+        webhook = "https://x/"
+        command = ["/bin/true"]
+        [[notify]]
+        name = "mail"
+        email = { smtp = "x", security = "none", from = "nobody", to = [], user = "u" }
+        trust = "none.pem"
+        [[notify]]
+        name = "run"
+        timeout = "0s"
+        command = ["true"]
+        [[route]]
+        called_ae_title = "X"
+        to = "b/P"
+        late = "soon"
+        [notices]
+        disk_low = "101%"
+        retry_min = "1h"
+        [late]
+        stat = "0s"
+    "#;
+    let problems = check(text).unwrap_err();
+    let paths: Vec<_> = problems.into_iter().map(|problem| problem.path).collect();
+    let expected = [
+        "notify[1].name",
+        "notify[1].kinds[2]",
+        "notify[1].webhook",
+        "notify[1].authorization_file",
+        "notify[2].webhook",
+        "notify[3].name",
+        "notify[3].webhook",
+        "notify[4].email.smtp",
+        "notify[4].email.from",
+        "notify[4].email.to",
+        "notify[4].email.user",
+        "notify[4].trust",
+        "notify[5].timeout",
+        "notify[5].command",
+        "notices.retry_min",
+        "notices.disk_low",
+        "late.stat",
+        "route[1].late",
+    ];
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn a_password_is_not_sent_in_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p"), "secret").unwrap();
+    let with = |security: &str| {
+        let text = format!(
+            "[[notify]]\nname = \"m\"\nemail = {{ smtp = \"h:25\", security = \"{security}\", from = \"a@b.example\", \
+             to = [\"c@d.example\"], user = \"u\", password_file = \"p\" }}\n"
+        );
+        check_in(folder.path(), &text).map(drop)
+    };
+    assert!(with("starttls").is_ok() && with("tls").is_ok());
+    assert_eq!(with("none").unwrap_err()[0].path, "notify[1].email.security");
 }

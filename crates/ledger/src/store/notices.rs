@@ -75,12 +75,12 @@ impl Projection {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut notices: Vec<NoticeView> = statement.query_map([rows(limit)], one)?.collect::<Result<_, _>>()?;
         for notice in &mut notices {
-            notice.told = self.told(&notice.id)?;
+            notice.told = self.tellings(&notice.id)?;
         }
         Ok(notices)
     }
 
-    fn told(&self, id: &str) -> Result<Vec<ToldView>, ProjectionError> {
+    fn tellings(&self, id: &str) -> Result<Vec<ToldView>, ProjectionError> {
         let sql = "SELECT channel, at, failure FROM notice_told WHERE id = ?1 ORDER BY channel";
         let one = |row: &Row<'_>| {
             Ok(ToldView {

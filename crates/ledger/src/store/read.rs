@@ -91,7 +91,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
         replaces: row.get(26)?,
         held_until: row.get::<_, Option<i64>>(27)?.map(time),
         joined: row.get::<_, i64>(28)?.unsigned_abs(),
-            priority: priority(row.get(29)?),
+        priority: priority(row.get(29)?),
     })
 }
 
