@@ -63,6 +63,8 @@ pub enum Fact {
     Noticed(Box<Noticed>),
     /// What became of a notice on one channel.
     NoticeTold(NoticeTold),
+    /// It was delivered, and goes to its destination again.
+    Resent(Resent),
     /// Of a kind or version that this program does not know: the bytes as they were.
     Unknown(Box<[u8]>),
     /// A sender stopped in the middle of what it had, at a refusal.
@@ -437,6 +439,22 @@ pub struct Discarded {
     /// When.
     #[serde(with = "micros")]
     pub at: WallTime,
+    /// Why, in a person's words; `None`: it was no person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// See [`Fact::Resent`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resent {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// Who.
+    pub by: String,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
 }
 
 /// See [`Fact::Noticed`].
@@ -567,6 +585,7 @@ kinds! {
     InstanceRepeated = "instance-repeated",
     Noticed = "noticed",
     NoticeTold = "notice-told",
+    Resent = "resent",
 }
 
 #[cfg(test)]

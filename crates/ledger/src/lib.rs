@@ -33,5 +33,7 @@ pub use fact::Fact;
 pub use identity::{Identity, IdentityLevel};
 pub use origin::{AssociationId, Origin};
 pub use progress::{Progress, State};
-pub use receipt::{CustodyReceipt, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResumedReceipt};
-pub use store::{Projection, StudyFilter};
+pub use receipt::{
+    CustodyReceipt, DiscardedReceipt, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResentReceipt, ResumedReceipt,
+};
+pub use store::{Cursor, DeliveryFilter, Projection, StatusPattern, StudyFilter};

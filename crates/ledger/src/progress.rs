@@ -92,6 +92,9 @@ pub struct Progress {
     pub state: State,
     /// When its newest outcome was, by the far edge's clock; an outcome not newer changes nothing.
     pub outcome_at: Option<WallTime>,
+    /// Delivered, and sent again: where that stands. `None`: it is not under way again. No part of the account, for which
+    /// it is delivered.
+    pub again: Option<State>,
 }
 
 impl Progress {
@@ -101,6 +104,7 @@ impl Progress {
         Self {
             state: if held { State::Held } else { State::InFlight },
             outcome_at: None,
+            again: None,
         }
     }
 
@@ -109,9 +113,12 @@ impl Progress {
     #[must_use]
     pub fn after(self, fact: &Fact) -> Self {
         let moved = |state| Self { state, ..self };
+        if self.state == State::Delivered {
+            return self.after_delivered(fact);
+        }
         match (fact, self.state) {
             (Fact::OutcomeKnown(outcome), _) => self.after_outcome(outcome.status, outcome.at),
-            (_, State::Delivered | State::Discarded) => self,
+            (_, State::Discarded) => self,
             (Fact::Discarded(_), _) => moved(State::Discarded),
             (Fact::Failed(_), _) => moved(State::Failed),
             (Fact::Held(held), _) if self.is_news(held.at) => moved(State::Held),
@@ -120,6 +127,36 @@ impl Progress {
                 moved(State::InFlight)
             }
             _ => self,
+        }
+    }
+
+    /// What happens to one that is sent again. It ends when it is there again, or will not be.
+    fn after_delivered(self, fact: &Fact) -> Self {
+        let again = match (fact, self.again) {
+            (Fact::Resent(resent), _) if self.is_news(resent.at) => Some(State::InFlight),
+            // Told again of what was before: the destination has not answered anew.
+            (Fact::OutcomeKnown(outcome), again) if !self.is_news(outcome.at) => again,
+            (fact, Some(state)) => {
+                let (outcome_at, again) = (self.outcome_at, None);
+                let stands = Self {
+                    state,
+                    outcome_at,
+                    again,
+                }
+                .after(fact)
+                .state;
+                (!matches!(stands, State::Delivered | State::Discarded)).then_some(stands)
+            }
+            (_, None) => None,
+        };
+        let outcome_at = match fact {
+            Fact::OutcomeKnown(outcome) => self.outcome_at.max(Some(outcome.at)),
+            _ => self.outcome_at,
+        };
+        Self {
+            again,
+            outcome_at,
+            ..self
         }
     }
 
@@ -136,6 +173,10 @@ impl Progress {
             State::InFlight | State::Held if is_new => State::Failed,
             state => state,
         };
-        Self { state, outcome_at }
+        Self {
+            state,
+            outcome_at,
+            ..self
+        }
     }
 }

@@ -7,7 +7,7 @@ use packhorse_dicom::status::{Status, StatusCategory};
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{CustodyReceived, Fact, Held, OutcomeKnown, Reopened};
+use crate::fact::{CustodyReceived, Discarded, Fact, Held, OutcomeKnown, Reopened, Resent};
 use crate::{text, text::micros};
 
 /// Most receipts in one batch.
@@ -83,6 +83,35 @@ pub struct ResumedReceipt {
     pub at: WallTime,
 }
 
+/// The far edge will not deliver it: somebody there has decided so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardedReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// Who, or which rule.
+    pub by: String,
+    /// Why, in a person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
+/// It was delivered, and the far edge sends it to the destination again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResentReceipt {
+    /// Which.
+    #[serde(with = "text")]
+    pub delivery: DeliveryId,
+    /// Who asked for it.
+    pub by: String,
+    /// When, by the far edge's clock.
+    #[serde(with = "micros")]
+    pub at: WallTime,
+}
+
 pub(crate) fn is_delivered(status: Option<u16>) -> bool {
     status.is_some_and(|status| {
         matches!(
@@ -104,6 +133,10 @@ pub enum Receipt {
     Held(HeldReceipt),
     /// No longer held or failed there.
     Resumed(ResumedReceipt),
+    /// Given up there for good.
+    Discarded(DiscardedReceipt),
+    /// Sent to the destination once more.
+    Resent(ResentReceipt),
 }
 
 impl Receipt {
@@ -115,6 +148,8 @@ impl Receipt {
             Self::Outcome(receipt) => receipt.delivery,
             Self::Held(receipt) => receipt.delivery,
             Self::Resumed(receipt) => receipt.delivery,
+            Self::Discarded(receipt) => receipt.delivery,
+            Self::Resent(receipt) => receipt.delivery,
         }
     }
 }
@@ -234,6 +269,17 @@ impl ReceiptBatch {
                 by: self.site.to_string(),
                 at: receipt.at,
             }),
+            Receipt::Discarded(receipt) => Fact::Discarded(Discarded {
+                delivery: receipt.delivery,
+                by: format!("{} at {}", receipt.by, self.site),
+                at: receipt.at,
+                reason: receipt.reason.clone(),
+            }),
+            Receipt::Resent(receipt) => Fact::Resent(Resent {
+                delivery: receipt.delivery,
+                by: format!("{} at {}", receipt.by, self.site),
+                at: receipt.at,
+            }),
         };
         self.receipts.iter().map(fact).collect()
     }
@@ -285,6 +331,29 @@ mod tests {
         let facts = read.facts();
         assert!(matches!(&facts[0], Fact::Held(held) if held.by == "st-mary: no consent"));
         assert!(matches!(&facts[1], Fact::Reopened(reopened) if reopened.by == "st-mary"));
+    }
+
+    #[test]
+    fn what_a_far_edge_discards_is_discarded_by_that_person_at_that_site() {
+        let (delivery, at) = (DeliveryId::from_bytes([7; 16]), WallTime::from_unix_micros(5));
+        let (by, reason) = ("root".to_owned(), Some("wrong patient".to_owned()));
+        let discarded = DiscardedReceipt {
+            delivery,
+            by: by.clone(),
+            reason: reason.clone(),
+            at,
+        };
+        let resent = ResentReceipt { delivery, by, at };
+        let receipts = vec![Receipt::Discarded(discarded), Receipt::Resent(resent)];
+        let batch = ReceiptBatch::new(SiteName::try_from("st-mary").unwrap(), "ab12".to_owned(), receipts);
+        let read = ReceiptBatch::from_bytes(&batch.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, batch);
+        let facts = read.facts();
+        let Fact::Discarded(discarded) = &facts[0] else {
+            panic!()
+        };
+        assert_eq!((discarded.by.as_str(), &discarded.reason), ("root at st-mary", &reason));
+        assert!(matches!(&facts[1], Fact::Resent(resent) if resent.by == "root at st-mary"));
     }
 
     #[test]

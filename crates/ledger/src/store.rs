@@ -13,6 +13,7 @@ mod notices;
 mod query;
 mod read;
 mod repeats;
+mod select;
 mod watched;
 mod whole;
 
@@ -24,6 +25,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use groups::{Group, LateFilter, Places};
 pub use query::StudyFilter;
 pub use repeats::Earlier;
+pub use select::{Cursor, DeliveryFilter, InvalidStatusPattern, StatusPattern};
 pub use watched::Noticed;
 pub use whole::SentStudy;
 

@@ -54,6 +54,8 @@ pub struct StudyView {
     pub words: String,
     /// What is seen of its sender, and what is odd about it, in words.
     pub watched: Vec<String>,
+    /// Times an instance was sent again after it had been delivered.
+    pub resent: u64,
 }
 
 /// One study with its instances.
@@ -136,6 +138,12 @@ pub struct DeliveryView {
     pub held_until: Option<String>,
     /// `stat`, `routine` or `bulk`.
     pub priority: String,
+    /// Delivered and sent again: where that stands; `None`: it is not under way again.
+    pub again: Option<State>,
+    /// Times it was sent again after it had been delivered.
+    pub resent: u32,
+    /// Who held, released, retried, discarded or sent it again, the latest last and 16 at most; only with its study.
+    pub handled: Vec<HandlingView>,
 }
 
 /// Something that a person should hear of.
@@ -166,6 +174,19 @@ pub struct ToldView {
     pub at: String,
     /// Why it was given up; `None`: it was told.
     pub failure: Option<String>,
+}
+
+/// What somebody did to a delivery.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HandlingView {
+    /// `held`, `released`, `tried again`, `discarded`, `sent again`.
+    pub what: String,
+    /// A person, a rule, consent, another site.
+    pub by: String,
+    /// Why, in a person's words.
+    pub reason: Option<String>,
+    /// When.
+    pub at: String,
 }
 
 /// An open delivery of an instance, for deciding what a repeat is.

@@ -181,7 +181,13 @@ fn every_kind_reads_back_as_it_was_written() {
             by: by.clone(),
             at,
         }),
-        Fact::Discarded(Discarded { delivery, by, at }),
+        Fact::Discarded(Discarded {
+            delivery,
+            by: by.clone(),
+            at,
+            reason: None,
+        }),
+        Fact::Resent(Resent { delivery, by, at }),
         Fact::Noticed(Box::new(Noticed {
             notice: delivery,
             about: "late".to_owned(),

@@ -91,34 +91,9 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
         Fact::DeliveryAttempted(attempted) => delivery_attempted(transaction, attempted),
         Fact::OutcomeKnown(outcome) => outcome_known(transaction, outcome, fact),
         Fact::Failed(failed) => moved(transaction, failed.delivery, fact, &failed.reason, failed.at),
-        Fact::Held(held) => moved(
-            transaction,
-            held.delivery,
-            fact,
-            &format!("held by {}", held.by),
-            held.at,
-        ),
-        Fact::Released(released) => moved(
-            transaction,
-            released.delivery,
-            fact,
-            &format!("released by {}", released.by),
-            released.at,
-        ),
-        Fact::Reopened(reopened) => moved(
-            transaction,
-            reopened.delivery,
-            fact,
-            &format!("tried again by {}", reopened.by),
-            reopened.at,
-        ),
-        Fact::Discarded(discarded) => moved(
-            transaction,
-            discarded.delivery,
-            fact,
-            &format!("discarded: {}", discarded.by),
-            discarded.at,
-        ),
+        Fact::Held(_) | Fact::Released(_) | Fact::Reopened(_) | Fact::Discarded(_) | Fact::Resent(_) => {
+            handled(transaction, number, fact)
+        }
         Fact::SenderStopped(stopped) => watched::stopped(transaction, stopped),
         Fact::ResendLoop(found) => watched::resend_loop(transaction, found),
         Fact::InstanceRepeated(repeated) => watched::repeated(transaction, number, repeated),
@@ -127,6 +102,69 @@ fn apply(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
         Fact::Unknown(_) => Ok(()),
     }
 }
+
+/// What somebody did to a delivery: it is remembered with who did it, and moves the delivery.
+fn handled(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
+    let Some(handling) = Handling::of(fact) else {
+        return Ok(());
+    };
+    handling.remember(transaction, number)?;
+    moved(transaction, handling.delivery, fact, &handling.in_words(), handling.at)
+}
+
+/// A row of `handling`.
+struct Handling<'a> {
+    delivery: DeliveryId,
+    what: &'static str,
+    who: &'a str,
+    reason: Option<&'a str>,
+    at: WallTime,
+}
+
+impl<'a> Handling<'a> {
+    fn of(fact: &'a Fact) -> Option<Self> {
+        let (delivery, what, who, reason, at) = match fact {
+            Fact::Held(held) => (held.delivery, HELD, &held.by, None, held.at),
+            Fact::Released(released) => (released.delivery, "released", &released.by, None, released.at),
+            Fact::Reopened(reopened) => (reopened.delivery, "tried again", &reopened.by, None, reopened.at),
+            Fact::Resent(resent) => (resent.delivery, RESENT, &resent.by, None, resent.at),
+            Fact::Discarded(gone) => (gone.delivery, DISCARDED, &gone.by, gone.reason.as_deref(), gone.at),
+            _ => return None,
+        };
+        Some(Self {
+            delivery,
+            what,
+            who,
+            reason,
+            at,
+        })
+    }
+
+    /// The same word that comes twice is one; a delivery that is not known has none.
+    fn remember(&self, transaction: &Transaction<'_>, number: i64) -> Done {
+        let sql = "INSERT OR IGNORE INTO handling (number, delivery, what, who, reason, at) \
+                   SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM delivery WHERE id = ?2)";
+        let (id, at) = (self.delivery.to_string(), self.at.unix_micros());
+        let values = params![number, id, self.what, self.who, self.reason, at];
+        transaction.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn in_words(&self) -> String {
+        match self.reason {
+            Some(reason) => format!("{} by {}: {reason}", self.what, self.who),
+            // A rule's words are whole sentences: `replaced by 0001…`.
+            None if self.what == DISCARDED => format!("{DISCARDED}: {}", self.who),
+            None => format!("{} by {}", self.what, self.who),
+        }
+    }
+}
+
+/// The word for what is kept back.
+const HELD: &str = "held";
+/// The word for what will not be delivered.
+const DISCARDED: &str = "discarded";
+/// The word for what is sent again; [`super::read`] counts it.
+pub(super) const RESENT: &str = "sent again";
 
 fn association_opened(transaction: &Transaction<'_>, opened: &AssociationOpened) -> Done {
     let id = opened.association.to_string();
@@ -213,7 +251,18 @@ fn instance_received(transaction: &Transaction<'_>, number: i64, received: &Inst
         received.details.held_until.map(WallTime::unix_micros),
         received.priority.unwrap_or_default().code(),
     ];
-    transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
+    transaction.prepare_cached(INSERT_DELIVERY)?.execute(values)?;
+    let Some(rule) = &received.held_by else {
+        return Ok(());
+    };
+    let held = Handling {
+        delivery: received.delivery,
+        what: HELD,
+        who: rule,
+        reason: None,
+        at: received.at,
+    };
+    held.remember(transaction, number)
 }
 
 fn instance_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrived) -> Done {
@@ -362,7 +411,7 @@ fn instance_refused(transaction: &Transaction<'_>, number: i64, refused: &Instan
 
 fn delivery_attempted(transaction: &Transaction<'_>, attempted: &DeliveryAttempted) -> Done {
     let sql = "UPDATE delivery SET attempts = attempts + 1, status = ?2, reason = ?3, retry_at = ?4 \
-               WHERE id = ?1 AND state NOT IN (0, 4)";
+               WHERE id = ?1 AND (state NOT IN (0, 4) OR again IS NOT NULL)";
     let retry_at = attempted.retry_at.map(WallTime::unix_micros);
     let values = params![
         attempted.delivery.to_string(),
@@ -419,11 +468,17 @@ fn advance(
     at: WallTime,
 ) -> Result<Option<(Progress, Progress)>, rusqlite::Error> {
     let id = delivery.to_string();
-    let mut statement = transaction.prepare_cached("SELECT state, outcome_at FROM delivery WHERE id = ?1")?;
+    let mut statement = transaction.prepare_cached("SELECT state, outcome_at, again FROM delivery WHERE id = ?1")?;
     let row = statement
-        .query_row([&id], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))
+        .query_row([&id], |row| {
+            Ok((
+                row.get(0)?,
+                row.get::<_, Option<i64>>(1)?,
+                row.get::<_, Option<i64>>(2)?,
+            ))
+        })
         .optional()?;
-    let Some((state, outcome_at)) = row else {
+    let Some((state, outcome_at, again)) = row else {
         return Ok(None);
     };
     let Some(state) = State::from_code(state) else {
@@ -432,15 +487,17 @@ fn advance(
     let before = Progress {
         state,
         outcome_at: outcome_at.map(WallTime::from_unix_micros),
+        again: again.and_then(State::from_code),
     };
     let after = before.after(fact);
-    let sql = "UPDATE delivery SET state_at = CASE state WHEN ?2 THEN state_at ELSE ?4 END, state = ?2, outcome_at = ?3 \
-               WHERE id = ?1";
+    let sql = "UPDATE delivery SET state_at = CASE state WHEN ?2 THEN state_at ELSE ?4 END, state = ?2, outcome_at = ?3, \
+               again = ?5 WHERE id = ?1";
     transaction.prepare_cached(sql)?.execute(params![
         id,
         after.state.code(),
         after.outcome_at.map(WallTime::unix_micros),
-        at.unix_micros()
+        at.unix_micros(),
+        after.again.map(State::code)
     ])?;
     Ok(Some((before, after)))
 }

@@ -7,12 +7,16 @@ use packhorse_dicom::uid::SopInstanceUid;
 use packhorse_ids::{DeliveryId, SiteName};
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::apply::RESENT;
 use super::read::{self, DELIVERY_COLUMNS, IDENTITY_COLUMNS, Stored};
 use super::{LIMIT_MAX, Projection, ProjectionError};
 use crate::account::{Account, RefusedClass, refused_classes, words};
 use crate::identity::Identity;
 use crate::progress::State;
-use crate::view::{AssociationView, DeliveryView, OpenDelivery, RefusalView, StudyDetail, StudyView};
+use crate::view::{AssociationView, DeliveryView, HandlingView, OpenDelivery, RefusalView, StudyDetail, StudyView};
+
+/// Things done to one delivery that a study shows.
+const HANDLED_MAX: i64 = 16;
 
 /// Which studies; `None` means all. Texts of people are compared without case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,8 +161,7 @@ impl Projection {
     /// # Errors
     /// [`ProjectionError::Database`].
     pub fn failed(&self, limit: usize) -> Result<Vec<DeliveryView>, ProjectionError> {
-        let condition = "d.state = ?1 ORDER BY d.number DESC LIMIT ?2";
-        self.deliveries(condition, params![State::Failed.code(), rows(limit)])
+        self.standing(State::Failed, limit)
     }
 
     /// What is kept back, here or at the far edge, the newest first; at most `limit`, and [`LIMIT_MAX`].
@@ -166,8 +169,13 @@ impl Projection {
     /// # Errors
     /// [`ProjectionError::Database`].
     pub fn held(&self, limit: usize) -> Result<Vec<DeliveryView>, ProjectionError> {
-        let condition = "d.state = ?1 ORDER BY d.number DESC LIMIT ?2";
-        self.deliveries(condition, params![State::Held.code(), rows(limit)])
+        self.standing(State::Held, limit)
+    }
+
+    /// What stands so, also when it had been delivered before and was sent again.
+    fn standing(&self, state: State, limit: usize) -> Result<Vec<DeliveryView>, ProjectionError> {
+        let condition = "(d.state = ?1 OR d.again = ?1) ORDER BY d.number DESC LIMIT ?2";
+        self.deliveries(condition, params![state.code(), rows(limit)])
     }
 
     /// Associations, the newest first; at most `limit`, and [`LIMIT_MAX`].
@@ -239,6 +247,12 @@ impl Projection {
         let carried_on = self.carried_on(row.id, LIMIT_MAX)?;
         let refused = self.refused_on(&carried_on)?;
         let watched = self.watched(&row, &refused)?;
+        let resent = self.resent(row.id)?;
+        let words = words(&account, row.declared, &refused, carried_on.len());
+        let words = match resent {
+            0 => words,
+            resent => format!("{words}; sent again {resent}"),
+        };
         Ok(StudyView {
             direction: read::direction(row.direction),
             route: row.route,
@@ -253,9 +267,10 @@ impl Projection {
             repeats: repeats.unsigned_abs(),
             bytes: bytes.unsigned_abs(),
             declared: row.declared,
-            words: words(&account, row.declared, &refused, carried_on.len()),
+            words,
             refused,
             watched,
+            resent,
         })
     }
 
@@ -303,7 +318,10 @@ impl Projection {
 
     fn detail(&self, row: AccountRow, limit: usize) -> Result<StudyDetail, ProjectionError> {
         let condition = "d.account = ?1 ORDER BY d.number LIMIT ?2";
-        let instances = self.deliveries(condition, params![row.id, rows(limit)])?;
+        let mut instances = self.deliveries(condition, params![row.id, rows(limit)])?;
+        for instance in &mut instances {
+            instance.handled = self.handled(&instance.delivery)?;
+        }
         let sql = "SELECT origin, route, source, sop_class, sop_instance, study, status, rule, at FROM refusal \
                    WHERE study = ?1 AND route = ?2 AND source = ?3 ORDER BY number LIMIT ?4";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -331,6 +349,24 @@ impl Projection {
             sum.add(row.get::<_, Stored>(0)?.0, row.get::<_, i64>(1)?.unsigned_abs());
         }
         Ok(sum)
+    }
+
+    fn resent(&self, account: i64) -> Result<u64, ProjectionError> {
+        let sql = "SELECT count(*) FROM delivery d JOIN handling h ON h.delivery = d.id \
+                   WHERE d.account = ?1 AND h.what = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let resent: i64 = statement.query_row(params![account, RESENT], |row| row.get(0))?;
+        Ok(resent.unsigned_abs())
+    }
+
+    /// What was done to a delivery, the latest last.
+    fn handled(&self, delivery: &str) -> Result<Vec<HandlingView>, ProjectionError> {
+        let sql = "SELECT what, who, reason, at FROM handling WHERE delivery = ?1 ORDER BY number DESC LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![delivery, HANDLED_MAX], read::handling)?;
+        let mut handled: Vec<_> = rows.collect::<Result<_, _>>()?;
+        handled.reverse();
+        Ok(handled)
     }
 
     fn modalities(&self, account: i64) -> Result<Vec<String>, ProjectionError> {

@@ -10,13 +10,14 @@ use super::apply::INCOMING;
 use crate::identity::Identity;
 use crate::progress::State;
 use crate::receipt::is_delivered;
-use crate::view::{DeliveryView, Direction, RefusalView};
+use crate::view::{DeliveryView, Direction, HandlingView, RefusalView};
 
 /// What a delivery's row is read from; [`delivery`] takes the columns in this order.
 pub(super) const DELIVERY_COLUMNS: &str = "d.id, a.direction, a.route, a.source, a.target, d.origin, a.study, d.series, \
      d.modality, d.sop_class, d.sop_instance, d.transfer_syntax, d.length, d.sha256, d.state, d.repeat, d.received_at, \
      d.custody_at, d.custody_by, d.attempts, d.retry_at, d.status, d.outcome_at, d.outcome_sha256, d.reason, d.compared, \
-     d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id), d.priority";
+     d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id), d.priority, d.again, \
+     (SELECT count(*) FROM handling h WHERE h.delivery = d.id AND h.what = 'sent again')";
 
 /// A state as it stands on disk.
 pub(super) struct Stored(pub(super) State);
@@ -92,6 +93,19 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
         held_until: row.get::<_, Option<i64>>(27)?.map(time),
         joined: row.get::<_, i64>(28)?.unsigned_abs(),
         priority: priority(row.get(29)?),
+        again: row.get::<_, Option<Stored>>(30)?.map(|again| again.0),
+        resent: row.get(31)?,
+        handled: Vec::new(),
+    })
+}
+
+/// Columns: what, who, reason, at.
+pub(super) fn handling(row: &Row<'_>) -> Result<HandlingView, rusqlite::Error> {
+    Ok(HandlingView {
+        what: row.get(0)?,
+        by: row.get(1)?,
+        reason: row.get(2)?,
+        at: time(row.get(3)?),
     })
 }
 

@@ -78,8 +78,10 @@ CREATE TABLE delivery (
     replaces TEXT,                    -- the delivery that it replaces
     held_until INTEGER,               -- when its hold ends; NULL: when somebody releases it
     priority INTEGER NOT NULL,        -- 0 STAT, 1 routine, 2 bulk
-    state_at INTEGER NOT NULL         -- since when it stands so; by the far clock when the far edge said so
+    state_at INTEGER NOT NULL,        -- since when it stands so; by the far clock when the far edge said so
+    again INTEGER                     -- delivered and sent again: where that stands, as in state
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_by_again ON delivery (again, number) WHERE again IS NOT NULL;
 CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);
 CREATE INDEX delivery_by_instance ON delivery (sop_instance);
 CREATE INDEX delivery_by_state ON delivery (state, number);
@@ -179,3 +181,14 @@ CREATE TABLE notice_told (
     PRIMARY KEY (id, channel)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_told_by_time ON notice_told (channel, at);
+
+-- Who held, released, retried, discarded or sent a delivery again.
+CREATE TABLE handling (
+    number INTEGER PRIMARY KEY,       -- the fact
+    delivery TEXT NOT NULL,
+    what TEXT NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT,
+    at INTEGER NOT NULL,
+    UNIQUE (delivery, what, who, at)
+) STRICT;

@@ -1,6 +1,7 @@
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 
 mod failures;
+mod handling;
 mod notices;
 mod properties;
 mod watched;
@@ -9,7 +10,7 @@ use super::*;
 use crate::fact::{
     Arrived, ArrivedUnread, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, CustodyReceived,
     DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown, ReceivedDetails,
-    RefusedContextUsed, Released, Reopened,
+    RefusedContextUsed, Released, Reopened, Resent,
 };
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
@@ -251,6 +252,7 @@ fn a_replaced_delivery_is_discarded_and_the_new_one_counts() {
         delivery: id(1),
         by: "replaced".to_owned(),
         at: at(2),
+        reason: None,
     };
     let facts = [
         received(1, "1.1"),

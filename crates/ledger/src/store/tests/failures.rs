@@ -52,6 +52,7 @@ fn held_ones_are_held_until_released_or_discarded() {
         delivery: id(1),
         by: "rule 2".to_owned(),
         at: at(6),
+        reason: None,
     });
     let begin = Fact::InstanceReceived(Box::new(held));
     let state = |facts: &[Fact]| {

@@ -11,15 +11,21 @@ use crate::progress::Progress;
 /// Facts about four instances of two studies in six deliveries.
 fn any_fact() -> impl Strategy<Value = Fact> {
     let statuses = prop::sample::select(vec![Some(0), Some(0xB000), Some(0xA900), None]);
-    (0_u8..6, 0_u8..8, statuses, 0_i64..20).prop_map(|(number, kind, status, when)| {
+    (0_u8..6, 0_u8..9, statuses, 0_i64..20).prop_map(|(number, kind, status, when)| {
         let (delivery, by, reason, at) = (id(number), "x".to_owned(), "y".to_owned(), at(when));
         match kind {
             0 => Fact::Failed(Failed { delivery, reason, at }),
             1 => Fact::Held(Held { delivery, by, at }),
             2 => Fact::Released(Released { delivery, by, at }),
             3 => Fact::Reopened(Reopened { delivery, by, at }),
-            4 => Fact::Discarded(Discarded { delivery, by, at }),
+            4 => Fact::Discarded(Discarded {
+                delivery,
+                by,
+                at,
+                reason: (when % 2 == 0).then_some(reason),
+            }),
             5 => outcome(number, status, when),
+            8 => Fact::Resent(Resent { delivery, by, at }),
             _ => {
                 let study = Some(format!("1.{}", number % 2));
                 let held_by = (kind == 7).then_some(by);
@@ -49,6 +55,7 @@ fn model(facts: &[Fact]) -> BTreeMap<String, Account> {
             Fact::Released(fact) => fact.delivery,
             Fact::Reopened(fact) => fact.delivery,
             Fact::Discarded(fact) => fact.delivery,
+            Fact::Resent(fact) => fact.delivery,
             Fact::OutcomeKnown(fact) => fact.delivery,
             _ => unreachable!("not made here"),
         };
