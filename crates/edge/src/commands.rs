@@ -4,6 +4,7 @@ mod args;
 mod doctor;
 mod echo;
 mod notices;
+mod policy;
 pub(crate) mod print;
 mod send;
 mod sheet;
@@ -21,7 +22,7 @@ use packhorse_ids::{Clock as _, SiteName, SystemClock};
 use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
-pub use args::{Cli, Command, Doctor, Notices, Notify, NotifyTest, Output, Send, Studies};
+pub use args::{Cli, Command, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Send, Studies};
 pub(crate) use sheet::sheet;
 
 use crate::admin::Door;
@@ -129,6 +130,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
             output::line(answer.get("statement").and_then(Value::as_str).unwrap_or_default());
             Ok(())
         }
+        Command::Policy(what) => policy::run(dir, &what),
         Command::Sheet { route } => {
             let answer = ask(dir, "sheet", json!({ "route": route.as_str() })).await?;
             output::line(answer.get("sheet").and_then(Value::as_str).unwrap_or_default());

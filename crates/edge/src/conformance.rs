@@ -20,6 +20,7 @@ use packhorse_dicom::sop_class::VERIFICATION;
 use crate::config::CallingTitle;
 use crate::gateway::BUILD;
 use crate::shared::Shared;
+pub(crate) use asked::{Caller, callers};
 use markdown::Document;
 
 /// The statement.

@@ -1,6 +1,7 @@
 //! Which SOP classes a rule is for.
 
 use std::fmt;
+use std::str::FromStr;
 
 use packhorse_dicom::sop_class::{self, Class, Group};
 
@@ -17,8 +18,11 @@ pub enum ClassPattern {
     Uid(Box<str>),
 }
 
-impl ClassPattern {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+/// A UID, keyword or group, or `retired`. The error says what may have been meant.
+impl FromStr for ClassPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         if text == RETIRED {
             return Ok(Self::Retired);
         }
@@ -39,7 +43,9 @@ impl ClassPattern {
             .unwrap_or_default();
         Err(format!("{text:?} is no group, keyword or UID of a SOP class{hint}"))
     }
+}
 
+impl ClassPattern {
     pub(crate) fn matches(&self, uid: &str, class: &Class) -> bool {
         match self {
             Self::Group(group) => class.group == *group,
@@ -108,18 +114,20 @@ mod tests {
 
     #[test]
     fn a_misspelled_class_is_reported_with_the_nearest_name() {
-        let error = ClassPattern::parse("raw-dta").unwrap_err();
+        let error = "raw-dta".parse::<ClassPattern>().unwrap_err();
         assert_eq!(
             error,
             "\"raw-dta\" is no group, keyword or UID of a SOP class; did you mean \"raw-data\"?"
         );
         assert!(
-            ClassPattern::parse("CTImageStorge")
+            "CTImageStorge"
+                .parse::<ClassPattern>()
                 .unwrap_err()
                 .ends_with("did you mean \"CTImageStorage\"?")
         );
         assert!(
-            !ClassPattern::parse("nothing like it")
+            !"nothing like it"
+                .parse::<ClassPattern>()
                 .unwrap_err()
                 .contains("did you mean")
         );
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_group_covers_its_classes_and_its_classes_the_group() {
-        let parse = |text: &str| ClassPattern::parse(text).unwrap();
+        let parse = |text: &str| text.parse::<ClassPattern>().unwrap();
         let covers = |by: &[&str], text: &str| {
             let by: Vec<_> = by.iter().map(|text| parse(text)).collect();
             parse(text).is_covered(&by)

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use packhorse_dicom::uid::TransferSyntaxUid;
 use serde::Deserialize;
 
 /// `[[source]]`: who may send to us.
@@ -89,6 +90,14 @@ pub struct RawRule {
     pub quota: Option<String>,
     /// It decides nothing; what it would have done is told.
     pub shadow: bool,
+}
+
+/// A transfer syntax by UID or keyword.
+///
+/// # Errors
+/// What is wrong with it, and what may have been meant.
+pub fn transfer_syntax(text: &str) -> Result<TransferSyntaxUid, String> {
+    crate::route::syntax(text)
 }
 
 /// Something in the configuration that cannot be.

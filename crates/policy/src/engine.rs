@@ -78,6 +78,8 @@ pub struct Engine {
     sources: Vec<Source>,
     routes: Vec<Route>,
     rules: Vec<Rule>,
+    /// Rules of the configuration; behind them come the shipped ones.
+    written: usize,
     /// Header attributes that rules ask for.
     attributes: Vec<Attribute>,
 }
@@ -138,6 +140,7 @@ impl Engine {
             routes,
             attributes: attributes.into_iter().collect(),
             rules: read,
+            written: rules.len(),
         })
     }
 
@@ -157,6 +160,12 @@ impl Engine {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whether a rule is one of the shipped ones ([`DEFAULT_RULES`]).
+    #[must_use]
+    pub const fn is_shipped(&self, rule: &Rule) -> bool {
+        rule.name.number > self.written
     }
 
     /// The header attributes that rules ask for: what [`InstanceFacts::header`](crate::InstanceFacts) must have.

@@ -178,7 +178,7 @@ impl Rule {
     pub(crate) fn read(raw: &RawRule, number: usize, path: &str, errors: &mut Errors) -> Option<Self> {
         let outcome = read_outcome(raw, path, errors);
         let priority = read_priority(raw, path, errors);
-        let classes = errors.take_all(&format!("{path}.class"), &raw.class, ClassPattern::parse);
+        let classes: Vec<ClassPattern> = errors.take_all(&format!("{path}.class"), &raw.class, str::parse);
         let is_refusal = outcome.is_none_or(|outcome| outcome == Outcome::RefuseContext);
         let service = raw.class.iter().position(|class| *class == Group::Service.to_string());
         if let Some(place) = service.filter(|_| !is_refusal) {

@@ -91,16 +91,13 @@ impl Engine {
             common_extended: &[],
             header: trial.header,
         };
-        let instance = match trial.length {
-            Some(length) if trial.header.is_some() => {
-                let at_instance = self.shadows(&facts, length);
-                shadows.retain(|shadow| !at_instance.contains(shadow));
-                shadows.extend(at_instance);
-                shadows.sort_by_key(|shadow| shadow.rule.number);
-                Some(self.decide_end(&facts, length))
-            }
-            _ => self.decide_header(&facts),
-        };
+        let instance = self.decide_known(&facts, trial.length);
+        if let Some(length) = trial.length.filter(|_| instance.is_some()) {
+            let at_instance = self.shadows(&facts, length);
+            shadows.retain(|shadow| !at_instance.contains(shadow));
+            shadows.extend(at_instance);
+            shadows.sort_by_key(|shadow| shadow.rule.number);
+        }
         let may_decide = if instance.is_none() {
             self.may_decide(&facts, trial.length)
         } else {

@@ -89,6 +89,9 @@ pub enum Command {
     /// Who is told: the channels of `[[notify]]`.
     #[command(subcommand)]
     Notify(Notify),
+    /// The rules in words, and what they would do. Reads edge.toml only: works without the daemon, and disturbs none.
+    #[command(subcommand)]
+    Policy(Policy),
 }
 
 /// What can be looked at.
@@ -173,6 +176,55 @@ pub struct NotifyTest {
     /// Its name; all when none is given.
     pub name: Option<String>,
     /// How to print the answers.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What can be asked of the rules.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Policy {
+    /// The rules in force on each route, in their order, the shipped ones last.
+    Show {
+        /// Only this route: its called AE title.
+        #[arg(long, value_name = "AE")]
+        to: Option<AeTitle>,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What would become of files, or of a class, and by which rule. Exit code 1 when something would be refused.
+    Test(PolicyTest),
+}
+
+/// What to try.
+#[derive(Clone, Debug, Args)]
+pub struct PolicyTest {
+    /// DICOM files, or folders of them; each in its own transfer syntax. Files without file meta information, too.
+    #[arg(required_unless_present = "class")]
+    pub paths: Vec<PathBuf>,
+    /// Who would send: a calling AE title. Every kind of caller in edge.toml when none is given.
+    #[arg(long, value_name = "AE")]
+    pub from: Option<AeTitle>,
+    /// Where to: a route's called AE title. Every route when none is given.
+    #[arg(long, value_name = "AE")]
+    pub to: Option<AeTitle>,
+    /// Instead of files: a SOP class by UID or keyword (RawDataStorage), or a group of them (raw-data). May be repeated.
+    #[arg(long, conflicts_with = "paths")]
+    pub class: Vec<String>,
+    /// With --class: a transfer syntax by UID or keyword. May be repeated. Explicit and Implicit VR Little Endian when none
+    /// is given.
+    #[arg(long, requires = "class")]
+    pub syntax: Vec<String>,
+    /// With --class: what the header says, such as PatientName=TEST^1. May be repeated; what is not given is absent then.
+    #[arg(long, requires = "class", value_name = "KEYWORD=VALUE")]
+    pub header: Vec<String>,
+    /// With --class: how large the data set is, such as 2MiB.
+    #[arg(long, requires = "class")]
+    pub size: Option<String>,
+    /// Name every file.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// How to print it.
     #[command(flatten)]
     pub output: Output,
 }

@@ -81,7 +81,7 @@ pub(super) async fn run(dir: &Path, what: &Send) -> Result<(), CommandError> {
 }
 
 /// Files of a folder, and of those in it.
-fn gather(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(super) fn gather(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !path.is_dir() {
         files.push(path.into());
         return Ok(());

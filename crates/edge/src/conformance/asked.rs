@@ -13,14 +13,14 @@ use packhorse_policy::{ContextDecision, DestinationKnowledge, Engine, InstanceDe
 
 /// A kind of caller that policy may tell from others, and the title under which it is asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// As it stands in `edge.toml`.
-    pub(super) pattern: String,
-    pub(super) title: AeTitle,
+    pub(crate) pattern: String,
+    pub(crate) title: AeTitle,
 }
 
 /// Callers by every pattern of `[[source]]` and `[[rule]]` that somebody who may call can match.
-pub(super) fn callers(engine: &Engine) -> Vec<Caller> {
+pub(crate) fn callers(engine: &Engine) -> Vec<Caller> {
     let of_sources = engine.sources().iter().flat_map(|source| source.ae_titles());
     let of_rules = engine.rules().iter().flat_map(|rule| rule.sources());
     let mut patterns: Vec<&str> = Vec::new();

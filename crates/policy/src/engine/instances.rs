@@ -22,9 +22,14 @@ impl Engine {
     /// has to be asked.
     #[must_use]
     pub fn decide_header(&self, facts: &InstanceFacts<'_>) -> Option<InstanceDecision> {
+        self.decide_known(facts, None)
+    }
+
+    /// What becomes of an instance, as far as this decides it.
+    pub(crate) fn decide_known(&self, facts: &InstanceFacts<'_>, length: Option<u64>) -> Option<InstanceDecision> {
         let known = Known {
             header: facts.header,
-            length: None,
+            length,
         };
         self.decide_instance(facts, known, None)
     }

@@ -1,0 +1,36 @@
+//! `edge-gateway policy`: the rules in words, and what they would do. Reads `edge.toml` and nothing else, so that it may be
+//! asked beside a running daemon, or before there is one.
+
+mod callers;
+mod show;
+mod subjects;
+mod trial;
+mod words;
+
+use std::path::Path;
+
+use packhorse_daemon::output;
+
+use super::CommandError;
+use super::args::Policy;
+use crate::config::Config;
+use crate::gateway::StartError;
+
+pub(super) fn run(dir: &Path, what: &Policy) -> Result<(), CommandError> {
+    let config = Config::load(dir).map_err(StartError::Config)?;
+    match what {
+        Policy::Show { to, output: format } => {
+            let routes = callers::routes(&config, to.as_ref())?;
+            output::line(&show::show(&config, &routes, format.json));
+            Ok(())
+        }
+        Policy::Test(asked) => {
+            let trials = trial::run(&config, asked)?;
+            output::line(&trials.show(asked.verbose, asked.output.json));
+            trials.verdict()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
