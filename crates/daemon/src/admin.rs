@@ -97,11 +97,57 @@ impl Upload {
     }
 }
 
+/// Who asks, by the kernel's word (`SO_PEERCRED`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    uid: u32,
+}
+
+impl Caller {
+    /// The user of this process, for a command that does its work itself.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            uid: rustix::process::getuid().as_raw(),
+        }
+    }
+
+    /// The user's name in `/etc/passwd`, 64 printable characters at most, or `uid 1000`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        name_of(self.uid, &known).unwrap_or_else(|| format!("uid {}", self.uid))
+    }
+}
+
+/// The name of a user in a file like `/etc/passwd`.
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    let user = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    let name = passwd.lines().find_map(user)?;
+    let is_printable = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_printable.then_some(name)
+}
+
 /// Does what is asked.
 #[async_trait]
 pub trait AdminHandler: Send + Sync + 'static {
     /// Does `command`; `upload` is what follows the request, if anything does.
     async fn handle(&self, command: &str, args: Value, upload: &mut Upload) -> Result<Value, AdminError>;
+
+    /// As [`handle`](Self::handle), for commands of which it is written down who gave them. By default no different.
+    async fn handle_from(
+        &self,
+        _caller: &Caller,
+        command: &str,
+        args: Value,
+        upload: &mut Upload,
+    ) -> Result<Value, AdminError> {
+        self.handle(command, args, upload).await
+    }
 }
 
 /// Opens the door in `folder`. The caller holds the folder's lock, so a socket that is there is nobody's.
@@ -153,7 +199,10 @@ async fn answer(stream: UnixStream, handler: &dyn AdminHandler) -> io::Result<()
         ))
     } else {
         match serde_json::from_slice::<Request>(&line) {
-            Ok(Request { command, args }) => handler.handle(&command, args, &mut Upload(reader)).await,
+            Ok(Request { command, args }) => {
+                let caller = Caller { uid: theirs };
+                handler.handle_from(&caller, &command, args, &mut Upload(reader)).await
+            }
             Err(error) => Err(AdminError::new("bad-request", error.to_string())),
         }
     };
@@ -268,6 +317,16 @@ mod tests {
                 other => Err(AdminError::new("unknown-command", other)),
             }
         }
+    }
+
+    #[test]
+    fn a_caller_has_its_name_and_no_other_text() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n\u{1b}[1m:x:7:7:::\nbroken\n";
+        assert_eq!(name_of(0, passwd).as_deref(), Some("root"));
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("anna"));
+        assert_eq!((name_of(7, passwd), name_of(1, passwd)), (None, None));
+        assert!(!Caller::own().name().is_empty());
     }
 
     #[tokio::test]

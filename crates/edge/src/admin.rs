@@ -2,6 +2,7 @@
 
 mod echo;
 mod notices;
+mod custody;
 mod status;
 mod watched;
 
@@ -9,13 +10,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use packhorse_daemon::admin::{AdminError, AdminHandler, Upload};
+use packhorse_daemon::admin::{AdminError, AdminHandler, Caller, Upload};
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_ids::{DeliveryId, Kind, SiteName};
+use packhorse_ids::SiteName;
 use packhorse_ledger::StudyFilter;
-use packhorse_ledger::fact::{Fact, Released, Reopened};
 use packhorse_ledger::store::ProjectionError;
-use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 use serde_json::{Value, json};
 
 pub(crate) use status::unclaimed;
@@ -23,11 +22,8 @@ pub(crate) use status::unclaimed;
 use crate::consent;
 use crate::directory::Standing;
 use crate::ingest::Sender;
-use crate::place::{STRAY_HELP, STRAY_QUEUE};
-use crate::shared::{Shared, fact_bytes};
+use crate::shared::Shared;
 
-/// Entries read at a time.
-const PAGE: usize = 256;
 /// Rows that a question answers at most.
 const ROWS_MAX: usize = 1000;
 
@@ -45,6 +41,19 @@ impl AdminHandler for Door {
         match command {
             "send" => self.send(&args, upload).await,
             other => self.answer(other, &args).await,
+        }
+    }
+
+    async fn handle_from(
+        &self,
+        caller: &Caller,
+        command: &str,
+        args: Value,
+        upload: &mut Upload,
+    ) -> Result<Value, AdminError> {
+        match command {
+            "retry" | "hold" | "release" | "discard" | "resend" => self.custody(caller, command, &args).await,
+            other => self.handle(other, args, upload).await,
         }
     }
 }
@@ -69,7 +78,7 @@ impl Door {
             "studies" => self.studies(args).await,
             "study" => self.study(args).await,
             "failed" => self.failed().await,
-            "retry" => self.retry(args).await,
+            "retry" | "hold" | "release" | "discard" | "resend" => self.custody(&Caller::own(), command, args).await,
             "accept" => self.accept(args).await,
             "sheet" => self.sheet(args),
             "echo" => self.echo(args).await,
@@ -152,66 +161,6 @@ impl Door {
         }
     }
 
-    async fn retry(&self, args: &Value) -> Result<Value, AdminError> {
-        let failed = |error: StoreError| AdminError::failed(&error);
-        let given = args.get("deliveries").and_then(Value::as_array);
-        let given: Vec<&str> = given.into_iter().flatten().filter_map(Value::as_str).collect();
-        if given.is_empty() {
-            return Ok(json!({ "reopened": self.retry_all().await.map_err(failed)?, "not": [] }));
-        }
-        let (mut entries, mut not) = (Vec::new(), Vec::new());
-        for id in given {
-            let delivery: DeliveryId = id
-                .parse()
-                .map_err(|error| AdminError::new("bad-request", format!("{id:?}: {error}")))?;
-            let entry = self.shared.spool.entry(delivery).await.map_err(failed)?;
-            match entry.ok_or("it is not here (any more)").and_then(may_go_on) {
-                Ok(entry) => entries.push(entry),
-                Err(why) => not.push(json!({ "delivery": id, "why": why })),
-            }
-        }
-        let reopened = self.go_on(entries).await.map_err(failed)?;
-        Ok(json!({ "reopened": reopened, "not": not }))
-    }
-
-    /// Everything that failed.
-    async fn retry_all(&self) -> Result<u64, StoreError> {
-        let (mut cursor, mut reopened) = (0, 0);
-        loop {
-            let filter = Filter {
-                state: Some(EntryState::Failed),
-                queue: None,
-            };
-            let page = self.shared.spool.page(cursor, filter, PAGE).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(reopened);
-            };
-            cursor = *last;
-            let entries = page.into_iter().filter_map(|(_, entry)| may_go_on(entry).ok());
-            reopened += self.go_on(entries.collect()).await?;
-        }
-    }
-
-    async fn go_on(&self, entries: Vec<Entry>) -> Result<u64, StoreError> {
-        if entries.is_empty() {
-            return Ok(0);
-        }
-        let shared = &self.shared;
-        let deliveries = entries.iter().map(|entry| entry.routing.delivery).collect();
-        let (by, at) = ("retry".to_owned(), shared.clock.now());
-        let fact = |entry: &Entry| {
-            let (delivery, by) = (entry.routing.delivery, by.clone());
-            match entry.state {
-                EntryState::Held => fact_bytes(&Fact::Released(Released { delivery, by, at })),
-                EntryState::Failed => fact_bytes(&Fact::Reopened(Reopened { delivery, by, at })),
-                // It was under way all the time.
-                EntryState::Ready | EntryState::Acked | EntryState::Kept => None,
-            }
-        };
-        let facts = entries.iter().filter_map(fact).collect();
-        shared.spool.reopen(shared.epoch, deliveries, facts).await
-    }
-
     async fn accept(&self, args: &Value) -> Result<Value, AdminError> {
         let (site, destination): (SiteName, AeTitle) = (parsed(args, "site")?, parsed(args, "destination")?);
         let given = consent::give(&self.shared, &site, &destination).await;
@@ -241,17 +190,6 @@ impl Door {
         let result = result.map_err(|error| AdminError::failed(&error))?;
         serde_json::to_value(result).map_err(|error| AdminError::failed(&error))
     }
-}
-
-/// What may be tried again by somebody's word, or why not.
-fn may_go_on(entry: Entry) -> Result<Entry, &'static str> {
-    if entry.queue.as_str() == STRAY_QUEUE {
-        return Err(STRAY_HELP);
-    }
-    if entry.routing.kind == Kind::Message {
-        return Err("it is a message between gateways and no delivery");
-    }
-    Ok(entry)
 }
 
 /// A file that comes through the door.

@@ -1,6 +1,7 @@
 //! What the command line does.
 
 mod args;
+mod custody;
 mod doctor;
 mod echo;
 mod notices;
@@ -22,7 +23,9 @@ use packhorse_ids::{Clock as _, SiteName, SystemClock};
 use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
-pub use args::{Cli, Command, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Send, Studies};
+pub use args::{
+    Cli, Command, Discard, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Send, Studies, Which,
+};
 pub(crate) use sheet::sheet;
 
 use crate::admin::Door;
@@ -116,7 +119,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Routes(output) => show(dir, "routes", Value::Null, output, print::routes).await,
         Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
-        Command::Retry { deliveries } => retry(dir, &deliveries).await,
+        Command::Retry(which) => custody::run(dir, "retry", &which, json!({})).await,
         Command::Doctor(Doctor::Tls { address, trust, output }) => {
             doctor::tls(&address, trust.as_deref(), output).await
         }
@@ -137,6 +140,10 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
             Ok(())
         }
         Command::Echo { ae_title, output } => echo::run(dir, &ae_title, output).await,
+        Command::Hold(which) => custody::run(dir, "hold", &which, json!({})).await,
+        Command::Release(which) => custody::run(dir, "release", &which, json!({})).await,
+        Command::Discard(what) => custody::discard(dir, &what).await,
+        Command::Resend(which) => custody::run(dir, "resend", &which, json!({})).await,
     }
 }
 
@@ -253,16 +260,4 @@ async fn accept(dir: &Path, site: &SiteName, destination: &AeTitle) -> Result<()
         output::line(&format!("{released} that were held for lack of consent go on"));
     }
     Ok(())
-}
-
-async fn retry(dir: &Path, deliveries: &[String]) -> Result<(), CommandError> {
-    let answer = ask(dir, "retry", json!({ "deliveries": deliveries })).await?;
-    output::line(&format!(
-        "{} to be tried again",
-        answer.get("reopened").and_then(Value::as_u64).unwrap_or(0)
-    ));
-    match print::not_retried(&answer) {
-        Some(not) => Err(CommandError::No(not)),
-        None => Ok(()),
-    }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_ids::SiteName;
-use packhorse_ledger::fact::{Fact, Released};
 use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 
 use crate::config::{Destination, FILE_NAME};
+use crate::custody;
 use crate::hold::HeldBy;
-use crate::shared::{Shared, fact_bytes, queue_to};
+use crate::shared::{Shared, queue_to};
 
 /// Entries read at a time.
 const PAGE: usize = 256;
@@ -114,27 +114,13 @@ pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
             let may_go = page.into_iter().map(|(_, entry)| entry);
             let is_consented = |entry: &Entry| destination.accept_from.contains(&entry.routing.source);
             let may_go = may_go.filter(|entry| HeldBy::of(entry) == HeldBy::Consent && is_consented(entry));
-            released += go_on(shared, may_go.collect(), "consent").await?;
+            released += custody::go_on(shared, may_go.collect(), "consent").await?;
         }
     }
     if released > 0 {
         tracing::info!(released, "held deliveries are released: their sites may send");
     }
     Ok(released)
-}
-
-async fn go_on(shared: &Shared, entries: Vec<Entry>, by: &str) -> Result<u64, StoreError> {
-    if entries.is_empty() {
-        return Ok(0);
-    }
-    let deliveries: Vec<_> = entries.iter().map(|entry| entry.routing.delivery).collect();
-    let at = shared.clock.now();
-    let fact = |delivery| {
-        let by = by.to_owned();
-        fact_bytes(&Fact::Released(Released { delivery, by, at }))
-    };
-    let facts = deliveries.iter().copied().filter_map(fact).collect();
-    shared.spool.reopen(shared.epoch, deliveries, facts).await
 }
 
 /// Releases what is held without need, at the start and then now and then, until the edge stops.

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Door, unclaimed};
 use crate::config::{self, Config, DatedCertificate};
+use crate::custody::kept;
 use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::names::Names;
@@ -110,6 +111,8 @@ pub(crate) async fn open(folder: &Path) -> Result<(Arc<Shared>, SiteIdentity, Fo
     let spool_config = SpoolConfig {
         slab_len: config.slab,
         reserve: config.reserve,
+        kept_for: config.delivery.keep,
+        kept_len: config.delivery.keep_quota,
         ..SpoolConfig::default()
     };
     let (spool, epoch) = Spool::open(&folder.join("spool"), spool_config, Arc::clone(&clock))?;
@@ -200,6 +203,7 @@ impl Gateway {
         tasks.spawn(admin::serve(self.door, handler, shared.stop.clone()));
         tasks.spawn(ledger::keep(Arc::clone(&shared)));
         tasks.spawn(consent::keep(Arc::clone(&shared)));
+        tasks.spawn(kept::keep(Arc::clone(&shared)));
         tasks.spawn(Arc::clone(&shared.names).keep(shared.stop.clone()));
         tasks.spawn(messages::receive(Arc::clone(&shared)));
         tasks.spawn(messages::introduce(Arc::clone(&shared)));

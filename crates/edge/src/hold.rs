@@ -53,7 +53,6 @@ impl HeldBy {
     }
 
     /// For an entry that is held from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "its callers come with the commands"))]
     pub(crate) fn settlement(&self) -> Settlement {
         Settlement::Held { note: self.to_note() }
     }

@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 mod conformance;
 mod consent;
+mod custody;
 mod deliver;
 mod directory;
 mod echo;

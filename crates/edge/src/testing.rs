@@ -12,6 +12,7 @@ use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::uid::{SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_envelope::{AssociatedData, Original, TrailerFields, Writer};
+use packhorse_hop::Place as _;
 use packhorse_identity::SigningKey;
 use packhorse_ids::{Clock, DeliveryId, Kind, Priority, Routing, Sequence, SiteName, SystemClock};
 use packhorse_ledger::fact::{Fact, InstanceReceived, ReceivedDetails};
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::directory::{Directory, Published, SiteEntry};
 use crate::messages::{self, Message};
 use crate::names::Names;
+use crate::place::EdgePlace;
 use crate::shared::{LINK_QUEUE, MESSAGES_QUEUE, Parts, Shared, draw, fact_bytes, queue};
 
 /// What the edge of `site` shares, in a folder of its own.
@@ -102,6 +104,29 @@ impl Edge {
             .into_iter()
             .collect();
         shared.spool.commit(shared.epoch, vec![entry], facts).await.unwrap();
+        delivery
+    }
+
+    /// A delivery that arrives, as the hop commits it.
+    pub(crate) async fn arrive(&self, (routing, body): (Routing, Body)) -> DeliveryId {
+        let shared = &self.shared;
+        let place = EdgePlace {
+            shared: Arc::clone(shared),
+        };
+        let placed = place.place(&routing, &body, &*shared.store()).await.unwrap();
+        let delivery = routing.delivery;
+        let entry = NewEntry {
+            routing,
+            queue: placed.queue,
+            body,
+            custody: placed.custody,
+            state: placed.state,
+        };
+        shared
+            .spool
+            .commit(shared.epoch, vec![entry], placed.facts)
+            .await
+            .unwrap();
         delivery
     }
 

@@ -142,7 +142,7 @@ pub struct DeliveryView {
     pub again: Option<State>,
     /// Times it was sent again after it had been delivered.
     pub resent: u32,
-    /// Who held, released, retried, discarded or sent it again, the latest last and 16 at most; only with its study.
+    /// Who held, released, retried, discarded or sent it again, the latest last and 16 at most; empty in lists.
     pub handled: Vec<HandlingView>,
 }
 

@@ -2,8 +2,9 @@
 //! point. Compiled in debug builds only; in release builds [`at`] is empty.
 //!
 //! Points: `after_payload` (payload written, not committed), `after_commit` (committed, not answered), `after_answer`
-//! (C-STORE-RSP sent), `after_ack_sent` (what came over a link is committed, its acknowledgement on the way out), `before_settle` (the next hop or the
-//! destination has it, not yet written down).
+//! (C-STORE-RSP sent), `after_ack_sent` (what came over a link is committed, its acknowledgement on the way out),
+//! `before_settle` (the next hop or the destination has it, not yet written down), `after_order` (a person's order is
+//! committed, not answered).
 
 /// Comes to the stopping point `point`.
 #[cfg(debug_assertions)]

@@ -47,6 +47,7 @@ impl Counts {
             "waiting": self.sum(queue, &UNDER_WAY),
             "failed": self.sum(queue, &[EntryState::Failed]),
             "held": self.sum(queue, &[EntryState::Held]),
+            "kept": self.sum(queue, &[EntryState::Kept]),
         })
     }
 }
@@ -55,7 +56,9 @@ impl Counts {
 pub(crate) fn unclaimed(shared: &Shared) -> Vec<String> {
     let destinations = shared.destinations();
     let counts = shared.spool.counts();
-    let titles = counts.iter().filter_map(|count| title_of(&count.queue));
+    // What was delivered waits for nobody.
+    let waiting = counts.iter().filter(|count| count.state != EntryState::Kept);
+    let titles = waiting.filter_map(|count| title_of(&count.queue));
     let mut titles: Vec<_> = titles
         .filter(|title| destinations.iter().all(|known| known.ae_title.as_str() != *title))
         .map(str::to_owned)
@@ -82,6 +85,8 @@ impl Door {
         });
         let stray = counts.total_of(STRAY_QUEUE);
         let bytes: u64 = counts.0.iter().map(|count| count.bytes).sum();
+        let kept = counts.0.iter().filter(|count| count.state == EntryState::Kept);
+        let kept_bytes: u64 = kept.map(|count| count.bytes).sum();
         let mut status = json!({
             "site": shared.site.as_str(),
             "build": crate::gateway::BUILD,
@@ -93,6 +98,8 @@ impl Door {
             "failed": counts.total(&[EntryState::Failed]),
             "stray": stray,
             "stray_help": (stray > 0).then_some(STRAY_HELP),
+            "kept": counts.total(&[EntryState::Kept]),
+            "kept_bytes": kept_bytes,
             "spool_bytes": bytes,
             "listeners": listeners(shared),
             "destinations": destinations,

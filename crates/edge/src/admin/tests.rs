@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use packhorse_hop::Place as _;
-use packhorse_spool::NewEntry;
+use packhorse_ids::Kind;
+use packhorse_spool::{EntryState, Index as _};
 
 use super::*;
 use crate::messages::Message;
-use crate::place::EdgePlace;
+use crate::place::STRAY_HELP;
 use crate::testing::{Edge, envelope, parcel, site};
 
 fn door(edge: &Edge, is_daemon: bool) -> Door {
@@ -13,31 +13,6 @@ fn door(edge: &Edge, is_daemon: bool) -> Door {
         shared: Arc::clone(&edge.shared),
         is_daemon,
     }
-}
-
-pub(crate) async fn arrive(
-    edge: &Edge,
-    (routing, body): (packhorse_ids::Routing, packhorse_spool::Body),
-) -> DeliveryId {
-    let place = EdgePlace {
-        shared: Arc::clone(&edge.shared),
-    };
-    let placed = place.place(&routing, &body, &*edge.shared.store()).await.unwrap();
-    let delivery = routing.delivery;
-    let entry = NewEntry {
-        routing,
-        queue: placed.queue,
-        body,
-        custody: placed.custody,
-        state: placed.state,
-    };
-    let epoch = edge.shared.epoch;
-    edge.shared
-        .spool
-        .commit(epoch, vec![entry], placed.facts)
-        .await
-        .unwrap();
-    delivery
 }
 
 #[tokio::test]
@@ -62,7 +37,7 @@ async fn without_a_daemon_status_says_so_and_nothing_of_links_and_health() {
 #[tokio::test]
 async fn what_waits_for_a_destination_that_is_not_configured_is_listed() {
     let edge = Edge::new("b", "");
-    arrive(&edge, parcel(&site("a"), &edge.shared.site, "GONE")).await;
+    edge.arrive(parcel(&site("a"), &edge.shared.site, "GONE")).await;
     let status = door(&edge, true).answer("status", &Value::Null).await.unwrap();
     assert_eq!(
         (&status["unclaimed"][0]["ae_title"], &status["unclaimed"][0]["held"]),
@@ -76,7 +51,7 @@ async fn what_waits_for_a_destination_that_is_not_configured_is_listed() {
 #[tokio::test]
 async fn held_ones_are_listed_with_their_reason_and_retry_sends_them_on() {
     let edge = Edge::new("b", "");
-    let delivery = arrive(&edge, parcel(&site("a"), &edge.shared.site, "PACS_B")).await;
+    let delivery = edge.arrive(parcel(&site("a"), &edge.shared.site, "PACS_B")).await;
     let door = door(&edge, true);
     let listed = door.answer("failed", &Value::Null).await.unwrap();
     assert_eq!(listed["held"][0]["delivery"], delivery.to_string());
@@ -95,7 +70,9 @@ async fn held_ones_are_listed_with_their_reason_and_retry_sends_them_on() {
 #[tokio::test]
 async fn an_envelope_that_cannot_be_opened_is_not_tried_again_and_the_answer_says_what_to_do() {
     let edge = Edge::new("b", "");
-    let delivery = arrive(&edge, envelope(&site("a"), &edge.shared.site, Kind::Delivery, b"x")).await;
+    let delivery = edge
+        .arrive(envelope(&site("a"), &edge.shared.site, Kind::Delivery, b"x"))
+        .await;
     let door = door(&edge, true);
     let status = door.answer("status", &Value::Null).await.unwrap();
     assert_eq!((&status["stray"], &status["held"]), (&json!(1), &json!(0)));

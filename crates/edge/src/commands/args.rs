@@ -69,12 +69,17 @@ pub enum Command {
     /// Instances that were given up, with the destination's answer, and those that are held, with the reason.
     #[command(visible_alias = "held")]
     Failed(Output),
-    /// Try failed instances again, or send held ones on.
-    #[command(visible_alias = "release")]
-    Retry {
-        /// Delivery ids, as `failed` prints them; all failed ones, and no held ones, when none is given.
-        deliveries: Vec<String>,
-    },
+    /// Try failed instances again, and those that wait for their next try, now. All failed ones when nothing is said.
+    Retry(Which),
+    /// Keep queued instances back until `release`: here before they go to the relay, at the far site before its PACS.
+    Hold(Which),
+    /// Send on what a rule, `on_arrival` or a person holds. What lacks consent is let go by `accept`.
+    Release(Which),
+    /// Give instances up for good. It goes on record, with who did it and why, at both sites.
+    Discard(Discard),
+    /// Send delivered instances to their PACS again, from what the site that delivered them still has. Run where they came
+    /// from it asks that site (`--study`, and `--to`).
+    Resend(Which),
     /// C-ECHO the whole way to a PACS, each leg with its time; exit code 1 when it does not get there.
     Echo {
         /// A route's called AE title, or the AE title of a destination of this site.
@@ -94,6 +99,64 @@ pub enum Command {
     Policy(Policy),
 }
 
+/// Which deliveries a command is for. All that is given must hold together.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// Delivery ids, as `failed` prints them.
+    #[arg(value_name = "DELIVERY")]
+    pub deliveries: Vec<String>,
+    /// Study Instance UID; empty: the instances without one.
+    #[arg(long, value_name = "UID")]
+    pub study: Option<String>,
+    /// SOP Instance UID.
+    #[arg(long, value_name = "UID")]
+    pub instance: Option<String>,
+    /// SOP class: a UID, a keyword, or a group as in rules (images, raw-data, ...).
+    #[arg(long, value_name = "NAME|UID")]
+    pub class: Option<String>,
+    /// What the PACS answered: C000, A9xx.
+    #[arg(long, value_name = "HEX")]
+    pub status: Option<String>,
+    /// The destination's AE title, or SITE/AE, or the route's called AE title.
+    #[arg(long, alias = "route", value_name = "AE")]
+    pub to: Option<String>,
+    /// The site they came from, or the name of the source.
+    #[arg(long, value_name = "SITE")]
+    pub from: Option<String>,
+    /// Held by this rule: its number or name.
+    #[arg(long, value_name = "N|NAME")]
+    pub rule: Option<String>,
+    /// Everything that the command can be done to.
+    #[arg(long)]
+    pub all: bool,
+    /// Only say what would be done.
+    #[arg(long, id = "dry_run")]
+    pub dry_run: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What to give up, and why.
+#[derive(Clone, Debug, Args)]
+pub struct Discard {
+    /// Which.
+    #[command(flatten)]
+    pub which: Which,
+    /// Why, for the record: 1 to 200 characters.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub reason: Option<String>,
+    /// However many they are.
+    #[arg(long)]
+    pub yes: bool,
+    /// Only if they are so many.
+    #[arg(long, value_name = "N")]
+    pub expect: Option<u64>,
+    /// Also what was handed to the relay: only the copy here is given up, and what the far site does counts.
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// What can be looked at.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Doctor {
@@ -111,7 +174,7 @@ pub enum Doctor {
 }
 
 /// How a command prints.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Output {
     /// Print JSON, for programs.
     #[arg(long)]

@@ -93,11 +93,20 @@ pub(crate) fn status(answer: &Value) -> String {
         ));
         lines.push(format!("    {}", text(answer, "stray_help")));
     }
+    lines.extend(kept(answer));
     if number(answer, "held") > 0 || number(answer, "failed") > 0 {
-        lines.push("`failed` lists what is failed and held, with its reasons; `retry ID` sends it on".to_owned());
+        lines.push(
+            "`failed` lists what is failed and held, with its reasons; `retry` and `release` send it on".to_owned(),
+        );
     }
     lines.extend(watched::of_sources(answer));
     lines.join("\n")
+}
+
+/// What was delivered and is still here.
+fn kept(answer: &Value) -> Option<String> {
+    let (kept, mebibytes) = (number(answer, "kept"), number(answer, "kept_bytes") >> 20);
+    (kept > 0).then(|| format!("{kept} delivered ones ({mebibytes} MiB) kept for `resend`"))
 }
 
 fn with_tls(row: &Value) -> &'static str {
@@ -171,7 +180,7 @@ pub(super) fn study(answer: &Value) -> String {
     let mut lines = Vec::new();
     for detail in rows(answer, "accounts") {
         lines.extend(study_lines(detail.get("summary").unwrap_or(&Value::Null)));
-        lines.extend(rows(detail, "instances").map(instance));
+        lines.extend(rows(detail, "instances").flat_map(instance_lines));
         for refusal in rows(detail, "refused_instances") {
             lines.push(format!(
                 "    refused {} {} {}: {}",
@@ -186,15 +195,33 @@ pub(super) fn study(answer: &Value) -> String {
 }
 
 fn instance(delivery: &Value) -> String {
-    let reason = text(delivery, "reason");
+    let again = match text(delivery, "again") {
+        "" => String::new(),
+        again => format!(" (sent again: {again})"),
+    };
     format!(
-        "    {:<10} {} {} {} {}",
+        "    {:<10} {} {} {} {}{again}",
         text(delivery, "state"),
         text(delivery, "status"),
         text(delivery, "class_name"),
         text(delivery, "sop_instance"),
-        reason
+        text(delivery, "reason"),
     )
+}
+
+/// An instance with who did what to it.
+fn instance_lines(delivery: &Value) -> Vec<String> {
+    let handled = |handled: &Value| {
+        let why = match text(handled, "reason") {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        let (at, what, by) = (text(handled, "at"), text(handled, "what"), text(handled, "by"));
+        format!("        {at}  {what} by {by}{why}")
+    };
+    std::iter::once(instance(delivery))
+        .chain(rows(delivery, "handled").map(handled))
+        .collect()
 }
 
 pub(super) fn failed(answer: &Value) -> String {
@@ -204,11 +231,4 @@ pub(super) fn failed(answer: &Value) -> String {
     };
     let all = rows(answer, "failed").chain(rows(answer, "held"));
     joined(all.map(line).collect(), "nothing has failed, nothing is held")
-}
-
-/// What could not be tried again, and why.
-pub(super) fn not_retried(answer: &Value) -> Option<String> {
-    let line = |not: &Value| format!("{}: {}", text(not, "delivery"), text(not, "why"));
-    let lines: Vec<_> = rows(answer, "not").map(line).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
 }

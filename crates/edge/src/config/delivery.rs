@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packhorse_daemon::Span;
+use packhorse_daemon::{ByteSize, Span};
 use serde::Deserialize;
 
 use super::problems::Problems;
@@ -18,6 +18,8 @@ pub(super) struct RawDelivery {
     pub(super) idle: Option<Span>,
     pub(super) answer: Option<Span>,
     pub(super) order_wait: Option<Span>,
+    pub(super) keep: Option<Span>,
+    pub(super) keep_quota: Option<ByteSize>,
 }
 
 /// How deliveries to PACS are tried.
@@ -40,6 +42,10 @@ pub struct DeliveryTimes {
     /// How long an instance waits for one that its source took before it and that is not here yet; zero: not at all.
     /// Default 2 s.
     pub order_wait: Duration,
+    /// How long a delivered instance is kept, to be sent again. Default 24 h; 0: not at all.
+    pub keep: Duration,
+    /// Bytes that are kept so at most. Default `None`: a tenth of what the disk has for the spool.
+    pub keep_quota: Option<u64>,
 }
 
 pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
@@ -54,6 +60,8 @@ pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes
         idle: raw.idle.map_or(Duration::from_secs(10), |span| span.0),
         answer: span("answer", raw.answer, 300),
         order_wait: raw.order_wait.map_or(Duration::from_secs(2), |span| span.0),
+        keep: raw.keep.map_or(Duration::from_secs(86_400), |span| span.0),
+        keep_quota: raw.keep_quota.map(|size| size.0),
     };
     if times.retry_min > times.retry_max {
         let problem = format!("{:?} is longer than retry_max, {:?}", times.retry_min, times.retry_max);

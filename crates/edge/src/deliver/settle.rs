@@ -18,7 +18,7 @@ use crate::shared::{Shared, fact_bytes};
 /// After a disk that was full, before it is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
-/// The destination has answered success or a warning: our custody ends.
+/// The destination has answered success or a warning: our custody ends. It is kept for a while, to be sent again.
 pub(super) async fn delivered(shared: &Shared, parcel: &Parcel, status: Status, comment: Option<&str>) {
     let delivery = parcel.delivery();
     let outcome = Fact::OutcomeKnown(OutcomeKnown {
@@ -29,7 +29,7 @@ pub(super) async fn delivered(shared: &Shared, parcel: &Parcel, status: Status, 
         at: shared.clock.now(),
     });
     stopping::at("before_settle");
-    commit(shared, delivery, Settlement::Released, &[outcome]).await;
+    commit(shared, delivery, Settlement::Kept, &[outcome]).await;
     if status == Status::SUCCESS {
         tracing::debug!(%delivery, %status, "delivered");
     } else {

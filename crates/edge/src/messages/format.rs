@@ -6,6 +6,7 @@
 //! {"v":1,"kind":"receipts","batch":{…},"signature":"MEUC…"}
 //! {"v":1,"kind":"question","id":7,"asked_at":1795525500123456,"expires_at":1795525560123456,"question":{"about":"echo","to_ae_title":"PACS_B","fresh":false}}
 //! {"v":1,"kind":"answer","id":7,"answer":{"says":"too-late"}}
+//! {"v":1,"kind":"resend","study":"1.2.840…","to_ae_title":"PACS_B"}
 //! ```
 //! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
 
@@ -60,6 +61,13 @@ pub(crate) enum Message {
         id: u64,
         /// What is answered.
         answer: Answer,
+    /// "Send what came from me of this study to its destination again, as far as you still have it." Answered by receipts.
+    Resend {
+        /// Study Instance UID; empty: the instances without one.
+        study: String,
+        /// Only to this destination; `None`: to all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_ae_title: Option<String>,
     },
 }
 

@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_envelope::Reader;
-use packhorse_ids::{DeliveryId, Digest, Kind, SiteName};
+use packhorse_ids::{DeliveryId, Digest, Kind, SiteName, WallTime};
 use packhorse_ledger::view::{DeliveryView, Direction};
-use packhorse_ledger::{CustodyReceipt, Fact, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResumedReceipt};
+use packhorse_ledger::{
+    CustodyReceipt, DiscardedReceipt, Fact, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResentReceipt,
+    ResumedReceipt, State,
+};
 use packhorse_spool::{Entry, EntryState, Index as _, StoreError};
 use tokio::time::Instant;
 
@@ -152,6 +155,22 @@ impl Receipts {
                 self.owe_source(shared, known, Receipt::Resumed(ResumedReceipt { delivery, at }))
                     .await?;
             }
+            Fact::Discarded(discarded) => {
+                let known = self.open.remove(&discarded.delivery);
+                let receipt = DiscardedReceipt {
+                    delivery: discarded.delivery,
+                    by: discarded.by.clone(),
+                    reason: discarded.reason.clone(),
+                    at: discarded.at,
+                };
+                self.owe_source(shared, known, Receipt::Discarded(receipt)).await?;
+            }
+            Fact::Resent(resent) => {
+                let (delivery, by, at) = (resent.delivery, resent.by.clone(), resent.at);
+                let known = self.open.get(&delivery).cloned();
+                self.owe_source(shared, known, Receipt::Resent(ResentReceipt { delivery, by, at }))
+                    .await?;
+            }
             _ => {}
         }
         Ok(())
@@ -278,7 +297,8 @@ async fn of_entry(shared: &Shared, entry: &Entry, view: Option<&DeliveryView>) -
             reason: said().unwrap_or_default(),
             at,
         })),
-        EntryState::Ready | EntryState::Acked | EntryState::Kept => {}
+        EntryState::Kept => receipts.extend(view.and_then(|view| outcome_of(delivery, view, sha256, at))),
+        EntryState::Ready | EntryState::Acked => {}
     }
     receipts
 }
@@ -288,16 +308,30 @@ fn of_view(shared: &Shared, delivery: DeliveryId, view: &DeliveryView) -> Vec<Re
     let sha256 = view.sha256.parse().unwrap_or(UNKNOWN_HASH);
     let at = shared.clock.now();
     let mut receipts = vec![Receipt::Custody(CustodyReceipt { delivery, sha256, at })];
-    if view.outcome_at.is_some() {
-        receipts.push(Receipt::Outcome(OutcomeReceipt {
+    receipts.extend(outcome_of(delivery, view, sha256, at));
+    if view.state == State::Discarded
+        && let Some(last) = view.handled.iter().rfind(|handled| handled.what == "discarded")
+    {
+        receipts.push(Receipt::Discarded(DiscardedReceipt {
+            delivery,
+            by: last.by.clone(),
+            reason: last.reason.clone(),
+            at,
+        }));
+    }
+    receipts
+}
+
+fn outcome_of(delivery: DeliveryId, view: &DeliveryView, sha256: Digest, at: WallTime) -> Option<Receipt> {
+    view.outcome_at.is_some().then(|| {
+        Receipt::Outcome(OutcomeReceipt {
             delivery,
             status: status(view),
             reason: view.reason.clone(),
             sha256,
             at,
-        }));
-    }
-    receipts
+        })
+    })
 }
 
 fn status(view: &DeliveryView) -> Option<u16> {

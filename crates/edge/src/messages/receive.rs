@@ -13,6 +13,7 @@ use packhorse_spool::{Entry, Index as _, Settlement};
 
 use super::{Message, read};
 use crate::asking;
+use crate::custody::resend;
 use crate::directory::{Learned, SiteEntry};
 use crate::shared::{LINK_QUEUE, MESSAGES_QUEUE, Shared, fact_bytes, queue};
 
@@ -115,6 +116,11 @@ async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
             Ok(Message::Answer { id, answer }) => {
                 shared.asking.answered(&from, id, answer);
                 results.done(message);
+            Ok(Message::Resend { study, to_ae_title }) => {
+                match resend::asked_by(shared, &from, &study, to_ae_title.as_deref()).await {
+                    Ok(()) => results.done(message),
+                    Err(why) => results.later(shared, message, why),
+                }
             }
             Err(why) => {
                 tracing::warn!(site = %from, why, "a message is passed over");
@@ -234,7 +240,9 @@ async fn receipts_came(
     }
     let custody = batch.receipts.iter().filter_map(|receipt| match receipt {
         Receipt::Custody(custody) => Some(custody.delivery),
-        Receipt::Outcome(_) | Receipt::Held(_) | Receipt::Resumed(_) => None,
+        Receipt::Outcome(_) | Receipt::Held(_) | Receipt::Resumed(_) | Receipt::Discarded(_) | Receipt::Resent(_) => {
+            None
+        }
     });
     Ok(Proven {
         freed: custody.collect(),

@@ -102,7 +102,11 @@ impl Projection {
     /// [`ProjectionError::Database`].
     pub fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, ProjectionError> {
         let condition = "d.id = ?1 LIMIT ?2";
-        Ok(self.deliveries(condition, params![id.to_string(), 1])?.pop())
+        let mut found = self.deliveries(condition, params![id.to_string(), 1])?.pop();
+        if let Some(delivery) = &mut found {
+            delivery.handled = self.handled(&delivery.delivery)?;
+        }
+        Ok(found)
     }
 
     /// Whether a delivery went from here to `site`; `None` when nothing is known of it.

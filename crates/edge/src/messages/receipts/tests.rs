@@ -24,7 +24,7 @@ fn arrived(delivery: DeliveryId, sha256: Digest) -> Fact {
         sha256,
         declared: None,
         identity: Identity::default(),
-        at: packhorse_ids::WallTime::from_unix_micros(1),
+        at: WallTime::from_unix_micros(1),
         priority: None,
     }))
 }
@@ -140,7 +140,7 @@ async fn an_outcome_is_owed_by_the_entry_when_the_ledger_is_gone() {
         status: Some(0xA900),
         reason: None,
         sha256,
-        at: packhorse_ids::WallTime::from_unix_micros(1),
+        at: WallTime::from_unix_micros(1),
     });
     let facts = fact_bytes(&failed).into_iter().collect();
     edge.shared
@@ -164,7 +164,7 @@ async fn a_delivery_that_is_given_up_unsent_has_an_outcome_and_one_that_came_fro
         fact_bytes(&Fact::Failed(Failed {
             delivery,
             reason: "its envelope cannot be opened".to_owned(),
-            at: packhorse_ids::WallTime::from_unix_micros(1),
+            at: WallTime::from_unix_micros(1),
         }))
     };
     let facts = [incoming, outgoing].into_iter().filter_map(failed).collect();
