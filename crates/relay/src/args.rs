@@ -58,4 +58,31 @@ pub enum Command {
         /// The site.
         site: SiteName,
     },
+    /// What its site refuses, with the reason: it goes on no more by itself.
+    Failed(Output),
+    /// Offer what was given up once more.
+    Retry {
+        /// Delivery ids, as `failed` prints them; all that was given up when nothing is said.
+        #[arg(value_name = "DELIVERY", conflicts_with = "site")]
+        deliveries: Vec<String>,
+        /// What is for this site.
+        #[arg(long)]
+        site: Option<SiteName>,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Drop what was given up. The site it comes from still has it, and offers it again within the hour unless it is
+    /// discarded there too.
+    Discard {
+        /// Delivery ids, as `failed` prints them.
+        #[arg(value_name = "DELIVERY", required = true)]
+        deliveries: Vec<String>,
+        /// For good.
+        #[arg(long, required = true)]
+        yes: bool,
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+    },
 }

@@ -1,5 +1,9 @@
 //! What the command line does.
 
+mod custody;
+
+#[cfg(test)]
+pub(crate) use custody::failed_lines;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,6 +44,9 @@ pub enum CommandError {
     /// What was asked for cannot be.
     #[error("{_0}")]
     Usage(String),
+    /// Something was not done.
+    #[error("{_0}")]
+    No(String),
     /// A file cannot be written, or a signal not had.
     #[error("the system refuses")]
     Io(#[from] std::io::Error),
@@ -55,7 +62,7 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::Start(StartError::Config(_)) => Failure::Config,
             Self::Usage(_) => Failure::Usage,
-            Self::Ask(AskError::Refused(_)) => Failure::No,
+            Self::No(_) | Self::Ask(AskError::Refused(_)) => Failure::No,
             Self::Ask(_) | Self::Lock(_) | Self::Start(StartError::Lock(_) | StartError::Listen { .. }) => {
                 Failure::Unavailable
             }
@@ -77,6 +84,13 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Sites(output) => sites_command(dir, output).await,
         Command::Status(output) => status_command(dir, output).await,
         Command::Revoke { site } => revoke_command(dir, &site).await,
+        Command::Failed(output) => custody::failed(dir, output).await,
+        Command::Retry {
+            deliveries,
+            site,
+            output,
+        } => custody::retry(dir, &deliveries, site.as_ref(), output).await,
+        Command::Discard { deliveries, output, .. } => custody::discard(dir, &deliveries, output).await,
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::invite;
 use crate::config::Config;
+use crate::custody;
 use crate::enroll::Enrolment;
 use crate::sites::{CLOSE_NOT_A_SITE, Directory, LinkState, NOT_A_SITE, Sites, queue_of};
 
@@ -381,6 +382,9 @@ impl AdminHandler for Shared {
             "status" => self.status().await,
             "sites" => crate::commands::sites(&**self.directory.registry()).await,
             "revoke" => self.revoke(&site()?).await,
+            "failed" => custody::failed(&self.spool).await,
+            "retry" => custody::retry(&self.spool, self.sites.epoch(), &args).await,
+            "discard" => custody::discard(&self.spool, self.sites.epoch(), &args).await,
             "invite" => {
                 let seconds = args.get("expires_s").and_then(Value::as_u64).unwrap_or(3600);
                 let port = self.config.port.unwrap_or_else(|| self.address.port());

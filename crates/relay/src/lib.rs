@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod config;
+mod custody;
 mod daemon;
 mod enroll;
 mod sites;

@@ -201,7 +201,6 @@ impl Sites {
     }
 
     /// The spool's epoch, as it was opened.
-    #[cfg(test)]
     pub(crate) const fn epoch(&self) -> Epoch {
         self.epoch
     }

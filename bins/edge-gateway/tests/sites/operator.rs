@@ -237,3 +237,58 @@ fn the_conformance_statement_is_printed_with_and_without_a_daemon() {
     assert!(stopped.contains("not running"), "{stopped}");
     assert_eq!(without_now(&running), without_now(&stopped));
 }
+
+#[test]
+fn a_discard_that_is_killed_before_it_is_answered_is_on_record_with_both_accounts_balanced() {
+    let mut sites = Sites::start(NO_TARGET, &Setup::default());
+    let series = made_series(3, 16);
+    send_rest(sites.dicom(), "PACS_A", &series, &mut Vec::new()).unwrap();
+    sites.wait_until("three at the far site", |sites| {
+        sites.json(Host::B, &["status"])["in_flight"] == 3 && sites.json(Host::A, &["status"])["in_flight"] == 0
+    });
+    sites.restart_with(Host::B, Some("after_order:1"));
+    let discard = [
+        "discard",
+        "--from",
+        "clinic-a",
+        "--reason",
+        "test series",
+        "--expect",
+        "3",
+    ];
+    // What is being sent to the PACS just then is passed over.
+    sites.wait_until("the discard", |sites| {
+        !sites.run(Host::B, &discard).said().contains("it would be")
+    });
+    sites.daemon(Host::B).process.ended(PATIENCE).unwrap();
+    sites.restart(Host::B);
+    let account = |sites: &Sites, host| sites.json(host, &["studies"])["studies"][0]["account"].clone();
+    let sum = |account: &serde_json::Value| {
+        let parts = ["delivered", "in_flight", "held", "failed", "discarded"];
+        parts.iter().map(|part| account[part].as_u64().unwrap()).sum::<u64>()
+    };
+    let here = account(&sites, Host::B);
+    let discarded = here["discarded"].as_u64().unwrap();
+    assert!(discarded > 0 && sum(&here) == 3, "{here}");
+    assert_eq!(sites.json(Host::B, &["status"])["in_flight"], 3 - discarded);
+    sites.wait_until("the word of it", |sites| {
+        account(sites, Host::A)["discarded"] == discarded
+    });
+    assert_eq!(sum(&account(&sites, Host::A)), 3);
+    let nothing = sites.run(Host::A, &["release", "--study", "1.2.3.4"]);
+    assert_eq!(
+        (nothing.status.code(), nothing.said().contains("no delivery matches")),
+        (Some(1), true)
+    );
+    let unsaid = sites.run(Host::A, &["hold"]);
+    assert_eq!(
+        (unsaid.status.code(), unsaid.said().contains("say which")),
+        (Some(1), true)
+    );
+    let misspelt = sites.run(Host::A, &["retry", "--class", "raw-dta"]);
+    assert!(
+        misspelt.said().contains("did you mean \"raw-data\"?"),
+        "{}",
+        misspelt.said()
+    );
+}

@@ -248,6 +248,7 @@ async fn release_lets_go_all_but_what_lacks_consent_and_says_whose_word_that_nee
     let why = answer["not"][0]["why"].as_str().unwrap();
     assert!(why.ends_with("edge-gateway accept x --for PACS_B"), "{why}");
     assert_eq!(states(&edge, [held, unconsented]).await, [READY, HELD]);
+    crate::ledger::catch_up(&edge.shared).await.unwrap();
     let view = edge.shared.ledger(move |projection| projection.delivery(held)).await;
     let handled = view.unwrap().unwrap().unwrap().handled;
     let handled: Vec<_> = handled.iter().map(|handled| (&*handled.what, &*handled.by)).collect();

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod consent;
+mod custody;
 mod introductions;
 mod poison;
 mod support;

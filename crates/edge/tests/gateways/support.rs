@@ -21,7 +21,7 @@ use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::AbstractSyntaxUid;
 use packhorse_edge::{Gateway, Running};
 use packhorse_relay::Relay;
-use packhorse_testkit::instances::{ImageSize, Study};
+use packhorse_testkit::instances::{ImageSize, Instance, Study};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -112,6 +112,12 @@ impl Edge {
         admin::ask(&self.dir, command, args).await.unwrap()
     }
 
+    /// The account of the first study.
+    pub(crate) async fn account(&self) -> Value {
+        let studies = self.ask("studies", Value::Null).await;
+        studies["studies"][0]["account"].clone()
+    }
+
     pub(crate) async fn status(&self) -> Value {
         self.ask("status", Value::Null).await
     }
@@ -161,10 +167,7 @@ pub(crate) async fn send_tls(to: &str, calling: &str, tls: &TlsRequestor, images
 }
 
 async fn send_over(to: &str, calling: &str, tls: Option<&TlsRequestor>, images: u32) {
-    let study = Study::new("a study");
-    let instances: Vec<_> = (1..=images)
-        .map(|number| study.ct_slice(1, number, ImageSize::default()))
-        .collect();
+    let instances = images_sent(images);
     let class = AbstractSyntaxUid::from(&instances[0].sop_class_uid);
     let syntax = instances[0].transfer_syntax.clone();
     let context = ProposedContext {
@@ -193,6 +196,22 @@ async fn send_over(to: &str, calling: &str, tls: Option<&TlsRequestor>, images: 
         assert_eq!(response.status, Status::SUCCESS);
     }
     association.release().await.unwrap();
+}
+
+/// What [`send`] sends.
+fn images_sent(images: u32) -> Vec<Instance> {
+    let study = Study::new("a study");
+    (1..=images)
+        .map(|number| study.ct_slice(1, number, ImageSize::default()))
+        .collect()
+}
+
+/// The SOP Instance UIDs of what [`send`] sends.
+pub(crate) fn uids_sent(images: u32) -> Vec<String> {
+    images_sent(images)
+        .iter()
+        .map(|instance| instance.sop_instance_uid.to_string())
+        .collect()
 }
 
 fn padded(uid: &str) -> Bytes {

@@ -8,7 +8,7 @@ use packhorse_transport::LinkEnd;
 use tempfile::TempDir;
 
 use super::*;
-use crate::commands::{init, site_line};
+use crate::commands::{failed_lines, init, site_line};
 
 /// A relay that is bound to a free port and serves what a test lets it.
 struct Bound {
@@ -150,6 +150,69 @@ async fn status_keeps_what_waits_apart_from_what_was_given_up() {
         line.ends_with("2 waiting for it, 1 given up: no such destination here"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_listed_offered_again_or_dropped() {
+    let (bound, folder) = (Bound::new().await, tempfile::tempdir().unwrap());
+    let identity = bound.join("st-mary", folder.path()).await;
+    let shared = bound.shared();
+    let (st_mary, epoch) = (identity.site(), shared.sites.epoch());
+    let entries = (1..=5).map(|id| waiting(id, st_mary)).collect();
+    shared.spool.commit(epoch, entries, Vec::new()).await.unwrap();
+    let id = |id: u8| DeliveryId::from_bytes([id; 16]);
+    let note = || "this is st-mary, not x".to_owned();
+    let given_up = (2..=5)
+        .map(|number| (id(number), Settlement::Failed { note: note() }))
+        .collect();
+    shared.spool.settle(epoch, given_up, Vec::new()).await.unwrap();
+    let ask = async |command: &str, args: Value| {
+        let done = match command {
+            "failed" => custody::failed(&shared.spool).await,
+            "retry" => custody::retry(&shared.spool, epoch, &args).await,
+            _ => custody::discard(&shared.spool, epoch, &args).await,
+        };
+        done.unwrap()
+    };
+    let listed = ask("failed", Value::Null).await;
+    let first = &listed["failed"][0];
+    assert_eq!(
+        (&listed["count"], &first["delivery"]),
+        (&json!(4), &json!(id(2).to_string()))
+    );
+    assert_eq!(
+        (&first["from"], &first["to"], &first["bytes"]),
+        (&json!("clinic-a"), &json!("st-mary"), &json!(10))
+    );
+    let lines = failed_lines(&listed);
+    assert!(
+        lines.contains("from clinic-a to st-mary, 10 bytes") && lines.contains("not x"),
+        "{lines}"
+    );
+    let dropped = ask(
+        "discard",
+        json!({ "deliveries": [id(2).to_string(), id(1).to_string(), id(9).to_string()] }),
+    )
+    .await;
+    assert_eq!(dropped["done"], 1);
+    let why = |row: usize| dropped["not"][row]["why"].as_str().unwrap().to_owned();
+    assert!(
+        why(0).starts_with("it was not given up") && why(1).starts_with("it is not here"),
+        "{dropped}"
+    );
+    assert_eq!(shared.spool.entry(id(2)).await.unwrap(), None);
+    assert_eq!(
+        ask("retry", json!({ "deliveries": [id(3).to_string()] })).await["done"],
+        1
+    );
+    assert_eq!(ask("retry", json!({ "site": "clinic-a" })).await["done"], 0);
+    assert_eq!(ask("retry", json!({ "site": "st-mary" })).await["done"], 2);
+    let state = shared.spool.entry(id(4)).await.unwrap().unwrap().state;
+    assert_eq!(
+        (state, ask("failed", Value::Null).await["count"].clone()),
+        (EntryState::Ready, json!(0))
+    );
+    assert_eq!(failed_lines(&ask("failed", Value::Null).await), "nothing was given up");
 }
 
 #[tokio::test]
