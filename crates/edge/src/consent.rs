@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_ids::SiteName;
+use packhorse_ledger::fact::{Fact, Held, Released};
 use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 
-use crate::config::{Destination, FILE_NAME};
+use crate::config::{Destination, FILE_NAME, OnArrival};
 use crate::custody;
 use crate::hold::HeldBy;
-use crate::shared::{Shared, queue_to};
+use crate::shared::{Shared, fact_bytes, queue_to};
 
 /// Entries read at a time.
 const PAGE: usize = 256;
@@ -34,6 +35,14 @@ pub(crate) fn held_by(shared: &Shared, destination: &AeTitle, site: &SiteName) -
     };
     format!(
         "{}: no consent: {destination} does not accept from {site}; {remedy}",
+        shared.site
+    )
+}
+
+/// Who holds a delivery on arrival, in a fact's words.
+pub(crate) fn held_on_arrival_by(shared: &Shared, destination: &AeTitle) -> String {
+    format!(
+        "{}: held on arrival: {destination} has on_arrival = \"hold\"",
         shared.site
     )
 }
@@ -114,13 +123,35 @@ pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
             let may_go = page.into_iter().map(|(_, entry)| entry);
             let is_consented = |entry: &Entry| destination.accept_from.contains(&entry.routing.source);
             let may_go = may_go.filter(|entry| HeldBy::of(entry) == HeldBy::Consent && is_consented(entry));
-            released += custody::go_on(shared, may_go.collect(), "consent").await?;
+            released += match destination.on_arrival {
+                OnArrival::Deliver => custody::go_on(shared, may_go.collect(), "consent").await?,
+                OnArrival::Hold => hold_on(shared, may_go.collect(), &destination.ae_title).await?,
+            };
         }
     }
     if released > 0 {
         tracing::info!(released, "held deliveries are released: their sites may send");
     }
     Ok(released)
+}
+
+/// What would have been held on arrival, had there been consent, is held for that now.
+async fn hold_on(shared: &Shared, entries: Vec<Entry>, destination: &AeTitle) -> Result<u64, StoreError> {
+    let (at, by) = (shared.clock.now(), held_on_arrival_by(shared, destination));
+    let (mut settlements, mut facts) = (Vec::new(), Vec::new());
+    for entry in &entries {
+        let (delivery, by) = (entry.routing.delivery, by.clone());
+        settlements.push((delivery, HeldBy::Arrival.settlement()));
+        let released = Released {
+            delivery,
+            by: "consent".to_owned(),
+            at,
+        };
+        facts.extend(fact_bytes(&Fact::Released(released)));
+        facts.extend(fact_bytes(&Fact::Held(Held { delivery, by, at })));
+    }
+    shared.spool.settle(shared.epoch, settlements, facts).await?;
+    Ok(0)
 }
 
 /// Releases what is held without need, at the start and then now and then, until the edge stops.

@@ -53,6 +53,9 @@ pub(crate) struct Published {
     /// The title that this PACS will be called by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calling_ae_title: Option<String>,
+    /// Whether it is delivered to study by study, and so wants to hear when one is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_study: bool,
 }
 
 /// What one site has announced.

@@ -209,6 +209,7 @@ impl Gateway {
         tasks.spawn(messages::introduce(Arc::clone(&shared)));
         tasks.spawn(notices::deliver(Arc::clone(&shared)));
         tasks.spawn(notices::watch(Arc::clone(&shared)));
+        tasks.spawn(messages::tell_quiet_studies(Arc::clone(&shared)));
         tasks.spawn(link::keep(
             Arc::clone(&shared),
             self.endpoint.clone(),

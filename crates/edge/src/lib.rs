@@ -27,6 +27,7 @@ mod ledger;
 mod link;
 mod messages;
 mod names;
+#[cfg_attr(not(test), expect(dead_code, reason = "more callers come with the parts that notice"))]
 mod notices;
 mod pacs;
 mod place;

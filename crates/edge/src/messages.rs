@@ -3,6 +3,7 @@
 mod format;
 mod introduce;
 mod question;
+mod quiet;
 pub(crate) mod receipts;
 mod receive;
 mod send;
@@ -17,6 +18,7 @@ use packhorse_spool::{Body, Entry, Payloads as _, Spool, StoreError};
 pub(crate) use format::Message;
 pub(crate) use introduce::{UnknownSites, introduce};
 pub(crate) use question::{Answer, Question};
+pub(crate) use quiet::tell_quiet_studies;
 pub(crate) use receive::receive;
 
 use crate::shared::Shared;

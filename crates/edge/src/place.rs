@@ -19,6 +19,7 @@ use packhorse_ledger::identity::{Identity, printable};
 use packhorse_spool::{Body, Custody, Entry, NewState, Store, StoreError};
 use packhorse_transport::{CustodianError, Refusal};
 
+use crate::config::OnArrival;
 use crate::consent;
 use crate::hold::HeldBy;
 use crate::messages::{EntryBytes, receipts};
@@ -146,6 +147,23 @@ impl EdgePlace {
         }
     }
 
+    /// The state that an arrival begins in, and who holds it, if somebody does.
+    fn state_of(&self, routing: &Routing, title: &AeTitle) -> (NewState, Option<String>) {
+        let (shared, site) = (&self.shared, &routing.source);
+        let destinations = shared.destinations();
+        if !consent::accepts(&destinations, title, site) {
+            tracing::warn!(%site, destination = %title, "a delivery without consent is held");
+            let by = consent::held_by(shared, title, site);
+            return (HeldBy::Consent.new_state(), Some(by));
+        }
+        let mut known = destinations.iter().filter(|known| known.ae_title == *title);
+        if known.any(|known| known.on_arrival == OnArrival::Hold) {
+            let by = consent::held_on_arrival_by(shared, title);
+            return (HeldBy::Arrival.new_state(), Some(by));
+        }
+        (NewState::Ready, None)
+    }
+
     fn arrived(&self, routing: &Routing, opened: &Opened) -> Fact {
         let header = &opened.header;
         Fact::Arrived(Box::new(Arrived {
@@ -197,17 +215,14 @@ impl Place for EdgePlace {
             Err(NotOpened::Never(why)) => return Ok(self.stray(routing, &why)),
         };
         let mut facts = vec![self.arrived(routing, &opened)];
-        let state = if consent::accepts(&self.shared.destinations(), &opened.destination, &routing.source) {
-            NewState::Ready
-        } else {
-            tracing::warn!(site = %routing.source, destination = %opened.destination, "a delivery without consent is held");
-            facts.push(Fact::Held(Held {
+        let (state, held_by) = self.state_of(routing, &opened.destination);
+        facts.extend(held_by.map(|by| {
+            Fact::Held(Held {
                 delivery: routing.delivery,
-                by: consent::held_by(&self.shared, &opened.destination, &routing.source),
+                by,
                 at: self.shared.clock.now(),
-            }));
-            HeldBy::Consent.new_state()
-        };
+            })
+        }));
         let facts = facts.iter().filter_map(fact_bytes).collect();
         Ok(Placement {
             queue: queue_to(&opened.destination),

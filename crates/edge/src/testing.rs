@@ -378,6 +378,7 @@ impl Far {
                 ae_title: "PACS".to_owned(),
                 accepts: true,
                 calling_ae_title: None,
+                whole_study: false,
             }],
         }
     }

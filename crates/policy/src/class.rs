@@ -46,7 +46,8 @@ impl FromStr for ClassPattern {
 }
 
 impl ClassPattern {
-    pub(crate) fn matches(&self, uid: &str, class: &Class) -> bool {
+    #[must_use]
+    pub fn matches(&self, uid: &str, class: &Class) -> bool {
         match self {
             Self::Group(group) => class.group == *group,
             Self::Retired => class.retired,

@@ -44,6 +44,10 @@ pub(crate) struct Setup {
     pub(crate) at_a: &'static str,
     /// More of edge B's `[delivery]`.
     pub(crate) in_delivery: &'static str,
+    /// More of edge A's configuration, as only the test knows it.
+    pub(crate) also_at_a: String,
+    /// More of edge B's.
+    pub(crate) also_at_b: String,
 }
 
 /// Everything that runs. Killed when dropped.
@@ -67,15 +71,16 @@ impl Sites {
             let token = sites.said(Host::Relay, &["invite", host.folder()]);
             sites.said(host, &["join", &token]);
         }
-        sites.write(Host::B, "edge.toml", &at_b(target_port, setup.in_delivery));
+        sites.write(Host::B, "edge.toml", &at_b(target_port, setup));
         sites.restart(Host::B);
-        sites.write(Host::A, "edge.toml", &at_a(sites.dicom.port(), setup.at_a));
+        sites.write(Host::A, "edge.toml", &at_a(sites.dicom.port(), setup));
         sites.restart(Host::A);
         sites.dicom = sites.daemon(Host::A).address("dicom").unwrap();
         // The port stays when the edge is started again.
-        sites.write(Host::A, "edge.toml", &at_a(sites.dicom.port(), setup.at_a));
+        sites.write(Host::A, "edge.toml", &at_a(sites.dicom.port(), setup));
         sites.wait_until("the far site's consent", |sites| {
-            sites.json(Host::A, &["routes"])["routes"][0]["standing"] == "accepted"
+            let routes = sites.json(Host::A, &["routes"]);
+            rows(&routes, "routes").all(|route| route["standing"] == "accepted")
         });
         sites
     }
@@ -224,7 +229,8 @@ fn program(host: Host) -> PathBuf {
     }
 }
 
-fn at_a(port: u16, more: &str) -> String {
+fn at_a(port: u16, setup: &Setup) -> String {
+    let (more, also) = (setup.at_a, &setup.also_at_a);
     format!(
         r#"[[listener]]
 name = "lan"
@@ -240,11 +246,13 @@ called_ae_title = "{ROUTE}"
 to = "st-mary/PACS_B"
 
 {more}
+{also}
 "#
     )
 }
 
-fn at_b(target_port: u16, in_delivery: &str) -> String {
+fn at_b(target_port: u16, setup: &Setup) -> String {
+    let (in_delivery, also) = (setup.in_delivery, &setup.also_at_b);
     format!(
         r#"[[destination]]
 ae_title = "PACS_B"
@@ -257,6 +265,8 @@ retry_max = "1s"
 try_again = "1s"
 paused_again = "1s"
 {in_delivery}
+
+{also}
 "#
     )
 }

@@ -10,7 +10,7 @@ use packhorse_transport::LinkStatus;
 use serde_json::{Value, json};
 
 use super::Door;
-use crate::config::Destination;
+use crate::config::{Deliver, Destination, OnArrival};
 use crate::place::{STRAY_HELP, STRAY_QUEUE};
 use crate::shared::{Health, LINK_QUEUE, Shared, queue_to, title_of};
 
@@ -125,6 +125,15 @@ impl Door {
             "tls": destination.tls.is_some(),
             "calling_ae_title": destination.calling_ae_title.as_str(),
             "calling_ae_titles": calling_ae_titles(destination),
+            "associations": destination.associations,
+            "deliver": match destination.deliver {
+                Deliver::AsItComes => "as-it-comes",
+                Deliver::WholeStudy { .. } => "whole-study",
+            },
+            "on_arrival": match destination.on_arrival {
+                OnArrival::Deliver => "deliver",
+                OnArrival::Hold => "hold",
+            },
             "accept_from": destination.accept_from.iter().map(SiteName::as_str).collect::<Vec<_>>(),
         });
         let told = merged(told, counts.of_queue(queue_to(&destination.ae_title).as_str()));

@@ -172,3 +172,37 @@ async fn accept_without_a_daemon_takes_the_folders_lock() {
     let accepted = Config::load(dir).unwrap().destinations.remove(0).accept_from;
     assert_eq!(accepted, [site("clinic-a")]);
 }
+
+#[tokio::test]
+async fn what_is_held_on_arrival_or_by_hand_is_not_released_by_consent() {
+    let holding = B.replacen("calling_ae_title", "on_arrival = \"hold\"\ncalling_ae_title", 1);
+    let edge = Edge::new("b", &holding);
+    // Without consent first: given, it is held as everything else that arrives there.
+    let before = arrive(&edge, "clinic-a", "PACS_B").await;
+    let held_by = async |delivery| HeldBy::of(&edge.shared.spool.entry(delivery).await.unwrap().unwrap());
+    assert_eq!(held_by(before).await, HeldBy::Consent);
+    assert_eq!(
+        give(&edge.shared, &site("clinic-a"), &title("PACS_B")).await,
+        Ok((true, 0))
+    );
+    let behind = arrive(&edge, "clinic-a", "PACS_B").await;
+    give(&edge.shared, &site("clinic-a"), &title("PACS_C")).await.unwrap();
+    let by_hand = arrive(&edge, "clinic-a", "PACS_C").await;
+    let somebody = HeldBy::Operator("root".to_owned());
+    let held = vec![(by_hand, somebody.settlement())];
+    let shared = &edge.shared;
+    shared.spool.settle(shared.epoch, held, Vec::new()).await.unwrap();
+    assert_eq!(release(shared).await.unwrap(), 0);
+    for (delivery, by) in [(before, HeldBy::Arrival), (behind, HeldBy::Arrival), (by_hand, somebody)] {
+        assert_eq!(state(&edge, delivery).await, EntryState::Held);
+        assert_eq!(held_by(delivery).await, by);
+    }
+    crate::ledger::catch_up(shared).await.unwrap();
+    let held = shared.ledger(|projection| projection.held(10)).await.unwrap().unwrap();
+    let reasons: Vec<_> = held.iter().filter_map(|view| view.reason.as_deref()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(
+        reasons.iter().all(|reason| reason.contains("held on arrival")),
+        "{reasons:?}"
+    );
+}

@@ -8,7 +8,7 @@ use super::*;
 use crate::admin::Door;
 use crate::messages::Message;
 use crate::messages::receipts::Receipts;
-use crate::testing::{Edge, envelope, parcel, parcel_of, site, title};
+use crate::testing::{Sent, Edge, envelope, parcel, parcel_of, site, title};
 
 const B: &str = "[[destination]]\nae_title = \"PACS_B\"\naddress = \"h:1\"\ncalling_ae_title = \"US\"\n\
                  accept_from = [\"a\"]\n";
@@ -65,13 +65,17 @@ fn outcome(edge: &Edge, delivery: DeliveryId, status: u16) -> Fact {
     })
 }
 
-async fn arrived(edge: &Edge, from: &str, class: &str, study: &str) -> DeliveryId {
-    edge.arrive(parcel_of(&site(from), &edge.shared.site, "PACS_B", class, Some(study)))
+async fn arrived(edge: &Edge, from: &str, class: &'static str, study: &str) -> DeliveryId {
+    let sent = Sent {
+        class,
+        ..Sent::of(&format!("1.2.{}", rand::random::<u32>()), "", study)
+    };
+    edge.arrive(parcel_of(&site(from), &edge.shared.site, "PACS_B", &sent))
         .await
 }
 
 /// An instance that the PACS has refused with `status`.
-async fn failed(edge: &Edge, from: &str, class: &str, study: &str, status: u16) -> DeliveryId {
+async fn failed(edge: &Edge, from: &str, class: &'static str, study: &str, status: u16) -> DeliveryId {
     let delivery = arrived(edge, from, class, study).await;
     let note = "refused".to_owned();
     settle(

@@ -1,13 +1,16 @@
 mod pacs;
+mod whole;
 
 use std::time::Duration;
 
 use packhorse_dicom::status::Status;
+use packhorse_hop::Place as _;
 use packhorse_ids::{DeliveryId, Priority, Sequence};
-use packhorse_spool::{Custody, EntryState, Index as _, NewEntry, NewState};
+use packhorse_spool::{EntryState, Index as _, NewEntry};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::place::EdgePlace;
 use crate::shared::Health;
 use crate::testing::{Edge, Sent as Instance, eventually, parcel_of, site};
 use pacs::{Act, Pacs};
@@ -26,7 +29,7 @@ impl Site {
         let edge = Edge::new(
             "b",
             &format!(
-                "[[destination]]\nae_title = \"PACS\"\naddress = \"{}\"\naccept_from = [\"a\"]\n{}{of_destination}\n\
+                "[[destination]]\nae_title = \"PACS\"\naddress = \"{}\"\naccept_from = [\"a\", \"b\"]\n{}{of_destination}\n\
                  [delivery]\nretry_min = \"20ms\"\nretry_max = \"10s\"\ntry_again = \"20ms\"\n{in_delivery}\n",
                 pacs.address,
                 if of_destination.contains("calling_ae_title =") {
@@ -36,8 +39,7 @@ impl Site {
                 },
             ),
         );
-        let destination = edge.shared.config.destinations[0].clone();
-        let delivering = tokio::spawn(Deliverer::new(Arc::clone(&edge.shared), destination).run());
+        let delivering = tokio::spawn(deliverer(&edge).run());
         Self { edge, pacs, delivering }
     }
 
@@ -47,20 +49,20 @@ impl Site {
         let (mut routing, body) = parcel_of(&site(from), &shared.site, "PACS", instance);
         routing.priority = priority;
         routing.sequence = Sequence(number);
+        let place = EdgePlace {
+            shared: Arc::clone(shared),
+        };
+        let placed = place.place(&routing, &body, &*shared.store()).await.unwrap();
         let entry = NewEntry {
-            queue: queue_to(&shared.config.destinations[0].ae_title),
+            queue: placed.queue,
             body,
-            custody: Custody::UntilAcked,
-            state: NewState::Ready,
+            custody: placed.custody,
+            state: placed.state,
             routing: routing.clone(),
         };
-        let committed = shared
-            .spool
-            .commit(shared.epoch, vec![entry], Vec::new())
-            .await
-            .unwrap();
-        routing.sequence = committed[0].sequence;
-        shared.arrivals.came(&routing);
+        let committed = shared.spool.commit(shared.epoch, vec![entry], placed.facts).await;
+        routing.sequence = committed.unwrap()[0].sequence;
+        place.placed(&routing);
         routing.delivery
     }
 
@@ -89,6 +91,10 @@ impl Site {
         self.edge.shared.draining.cancel();
         self.delivering.await.unwrap();
     }
+}
+
+fn deliverer(edge: &Edge) -> Deliverer {
+    Deliverer::new(Arc::clone(&edge.shared), edge.shared.config.destinations[0].clone())
 }
 
 fn success(_: &str) -> Act {

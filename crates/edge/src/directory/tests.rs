@@ -5,6 +5,7 @@ fn entry(at: i64, accepts: bool, key: &str) -> SiteEntry {
         ae_title: "PACS_B".to_owned(),
         accepts,
         calling_ae_title: None,
+        whole_study: false,
     }];
     SiteEntry {
         announced_at: at,

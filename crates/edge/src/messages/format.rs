@@ -7,6 +7,7 @@
 //! {"v":1,"kind":"question","id":7,"asked_at":1795525500123456,"expires_at":1795525560123456,"question":{"about":"echo","to_ae_title":"PACS_B","fresh":false}}
 //! {"v":1,"kind":"answer","id":7,"answer":{"says":"too-late"}}
 //! {"v":1,"kind":"resend","study":"1.2.840…","to_ae_title":"PACS_B"}
+//! {"v":1,"kind":"study-quiet","to_ae_title":"PACS_B","study":"1.2.3","instances":140}
 //! ```
 //! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
 
@@ -61,6 +62,7 @@ pub(crate) enum Message {
         id: u64,
         /// What is answered.
         answer: Answer,
+    },
     /// "Send what came from me of this study to its destination again, as far as you still have it." Answered by receipts.
     Resend {
         /// Study Instance UID; empty: the instances without one.
@@ -68,6 +70,16 @@ pub(crate) enum Message {
         /// Only to this destination; `None`: to all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to_ae_title: Option<String>,
+    },
+    /// "A study for one of your destinations is over, as far as is known here." Only to destinations that are delivered to
+    /// study by study.
+    StudyQuiet {
+        /// The destination.
+        to_ae_title: String,
+        /// Study Instance UID, as the ledger has it.
+        study: String,
+        /// Deliveries of it that were sent or are on their way.
+        instances: u64,
     },
 }
 

@@ -11,7 +11,7 @@ use packhorse_ledger::store::ProjectionError;
 use packhorse_ledger::{Receipt, ReceiptBatch};
 use packhorse_spool::{Entry, Index as _, Settlement};
 
-use super::{Message, read};
+use super::{Message, quiet, read};
 use crate::asking;
 use crate::custody::resend;
 use crate::directory::{Learned, SiteEntry};
@@ -116,12 +116,21 @@ async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
             Ok(Message::Answer { id, answer }) => {
                 shared.asking.answered(&from, id, answer);
                 results.done(message);
+            }
             Ok(Message::Resend { study, to_ae_title }) => {
                 match resend::asked_by(shared, &from, &study, to_ae_title.as_deref()).await {
                     Ok(()) => results.done(message),
                     Err(why) => results.later(shared, message, why),
                 }
             }
+            Ok(Message::StudyQuiet {
+                to_ae_title,
+                study,
+                instances,
+            }) => match quiet::came(shared, &entry, &to_ae_title, study, instances) {
+                Some(at) => results.settlements.push((message, Settlement::Postponed { at })),
+                None => results.done(message),
+            },
             Err(why) => {
                 tracing::warn!(site = %from, why, "a message is passed over");
                 results.done(message);

@@ -7,7 +7,7 @@ use packhorse_ids::{DeliveryId, Kind, Priority, Routing, Sequence, SiteName};
 use packhorse_spool::{Body, Custody, EntryState, Index as _, NewEntry, NewState, StoreError};
 
 use super::Message;
-use crate::config::Destination;
+use crate::config::{Deliver, Destination};
 use crate::shared::{LINK_QUEUE, Shared, draw, queue};
 
 impl Shared {
@@ -78,6 +78,7 @@ impl Shared {
             accepts: destination.accept_from.contains(site),
             ae_title: destination.ae_title.to_string(),
             calling_ae_title: Some(destination.calling_title(site).to_string()),
+            whole_study: matches!(destination.deliver, Deliver::WholeStudy { .. }),
         };
         let message = Message::Announce {
             at: self
