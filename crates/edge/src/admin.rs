@@ -3,6 +3,7 @@
 mod echo;
 mod notices;
 mod custody;
+mod mirror;
 mod status;
 mod watched;
 
@@ -74,7 +75,7 @@ impl Door {
     pub(crate) async fn answer(&self, command: &str, args: &Value) -> Result<Value, AdminError> {
         match command {
             "status" => self.with_sources(self.status()).await,
-            "routes" => Ok(self.routes()),
+            "routes" => Ok(self.routes(args)),
             "studies" => self.studies(args).await,
             "study" => self.study(args).await,
             "failed" => self.failed().await,
@@ -89,7 +90,12 @@ impl Door {
         }
     }
 
-    fn routes(&self) -> Value {
+    /// All routes, or those of the title `ae`; with every fact that is known of the PACS there when `facts` is asked for.
+    fn routes(&self, args: &Value) -> Value {
+        let (only, all) = (
+            text(args, "ae"),
+            args.get("facts").and_then(Value::as_bool).unwrap_or(false),
+        );
         let route = |route: &packhorse_policy::Route| {
             let standing = self.shared.directory.standing(&route.to_site, &route.to_ae_title);
             let unknown = self.shared.unknown_sites.said_of(&route.to_site);
@@ -107,9 +113,15 @@ impl Door {
                 "standing": word,
                 "announced_at": since,
                 "relay_says": unknown,
+                "mirror": self.mirror_of_route(route, all || only.is_some()),
             })
         };
-        json!({ "routes": self.shared.config.engine.routes().iter().map(route).collect::<Vec<_>>() })
+        let is_asked_for = |title: &str| only.is_none_or(|only| only == title);
+        let routes = self.shared.config.engine.routes().iter();
+        let routes = routes.filter(|route| is_asked_for(route.called_ae_title.as_str()));
+        let mut ours = self.mirrors_of_ours(all || only.is_some());
+        ours.retain(|destination| is_asked_for(text(destination, "ae_title").unwrap_or_default()));
+        json!({ "routes": routes.map(route).collect::<Vec<_>>(), "destinations": ours })
     }
 
     async fn fresh(&self) -> Result<(), AdminError> {

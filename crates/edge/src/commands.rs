@@ -7,6 +7,7 @@ mod echo;
 mod notices;
 mod policy;
 pub(crate) mod print;
+mod routes;
 mod send;
 mod sheet;
 
@@ -24,7 +25,7 @@ use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
 pub use args::{
-    Cli, Command, Discard, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Send, Studies, Which,
+    Cli, Command, Discard, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Routes, Send, Studies, Which,
 };
 pub(crate) use sheet::sheet;
 
@@ -116,7 +117,10 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
             show(dir, "studies", args, which.output, print::studies).await
         }
         Command::Status(output) => show(dir, "status", Value::Null, output, print::status).await,
-        Command::Routes(output) => show(dir, "routes", Value::Null, output, print::routes).await,
+        Command::Routes(which) => {
+            let args = json!({ "ae": which.ae_title.as_ref().map(AeTitle::as_str), "facts": which.facts });
+            show(dir, "routes", args, which.output, routes::print).await
+        }
         Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
         Command::Retry(which) => custody::run(dir, "retry", &which, json!({})).await,

@@ -4,6 +4,7 @@ mod delivery;
 mod destination;
 mod echo;
 mod notify;
+mod mirror;
 mod problems;
 mod tls;
 mod watch;
@@ -33,6 +34,9 @@ pub use echo::EchoTimes;
 use echo::RawEcho;
 pub(crate) use notify::{Channel, Email, Late, Notices, Security, Way, read_secret};
 use notify::{RawLate, RawNotices, RawNotify, late, notices};
+pub use mirror::MirrorTimes;
+use mirror::RawMirror;
+pub(crate) use mirror::word as mirror_word;
 use problems::Problems;
 pub use tls::DatedCertificate;
 use tls::{RawListenerTls, TlsReader};
@@ -75,6 +79,7 @@ pub struct RawConfig {
     notify: Vec<RawNotify>,
     notices: RawNotices,
     late: RawLate,
+    mirror: RawMirror,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -175,6 +180,8 @@ pub struct Config {
     pub(crate) notices: Notices,
     /// When something is late.
     pub(crate) late: Late,
+    /// How it is found out what PACS take.
+    pub mirror: MirrorTimes,
 }
 
 impl Config {
@@ -229,6 +236,7 @@ impl Config {
         let echo = echo::times(&raw.echo, &mut problems);
         let notices = notices(&raw.notices, &raw.notify, folder, &mut problems);
         let late = late(&raw.late, &raw.route, &mut problems);
+        let mirror = mirror::times(&raw.mirror, &mut problems);
         let ledger_identity = match raw.ledger_identity.as_deref() {
             None | Some("full") => IdentityLevel::Full,
             Some("accession") => IdentityLevel::Accession,
@@ -272,6 +280,7 @@ impl Config {
             quiet,
             notices,
             late,
+            mirror,
         })
     }
 

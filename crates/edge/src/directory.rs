@@ -56,6 +56,9 @@ pub(crate) struct Published {
     /// Whether it is delivered to study by study, and so wants to hear when one is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_study: bool,
+    /// What is to be done with what this PACS is known to take: `advise`, `strict`, `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
 }
 
 /// What one site has announced.
@@ -158,6 +161,16 @@ impl Directory {
                 announced_at: WallTime::from_unix_micros(entry.announced_at),
             },
         }
+    }
+
+    /// What `site` says is to be done with what `ae_title` is known to take. `None`: it has not announced that.
+    pub(crate) fn mirror(&self, site: &SiteName, ae_title: &AeTitle) -> Option<String> {
+        let contents = self.lock();
+        let all = &contents.sites.get(site.as_str())?.destinations;
+        all.iter()
+            .find(|known| known.ae_title == ae_title.as_str())?
+            .mirror
+            .clone()
     }
 
     /// What `site` has announced; `None` when nothing yet.

@@ -27,7 +27,7 @@ use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::names::Names;
 use crate::shared::{Parts, Shared};
-use crate::{consent, ingest, ledger, link, messages, notices};
+use crate::{consent, ingest, ledger, link, messages, mirror, notices};
 
 /// What the edge calls itself on links.
 pub(crate) const BUILD: &str = concat!("edge-gateway ", env!("CARGO_PKG_VERSION"));
@@ -210,6 +210,7 @@ impl Gateway {
         tasks.spawn(notices::deliver(Arc::clone(&shared)));
         tasks.spawn(notices::watch(Arc::clone(&shared)));
         tasks.spawn(messages::tell_quiet_studies(Arc::clone(&shared)));
+        tasks.spawn(mirror::keep(Arc::clone(&shared)));
         tasks.spawn(link::keep(
             Arc::clone(&shared),
             self.endpoint.clone(),

@@ -7,7 +7,7 @@
 //!
 //! Inside: `ingest` (association, policy, header scan, envelope, commit), `place` (where what arrives belongs), `deliver`
 //! (one task for each destination), `messages` (announcements and receipts between edges), `asking` (questions across the
-//! link), `echo` (C-ECHO), `ledger` (facts into the projection).
+//! link), `echo` (C-ECHO), `mirror` (what PACS take), `ledger` (facts into the projection).
 
 mod admin;
 mod arrivals;
@@ -26,6 +26,7 @@ mod ingest;
 mod ledger;
 mod link;
 mod messages;
+mod mirror;
 mod names;
 #[cfg_attr(not(test), expect(dead_code, reason = "more callers come with the parts that notice"))]
 mod notices;

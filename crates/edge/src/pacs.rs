@@ -1,4 +1,4 @@
-//! A PACS of ours: whose turn it is to call it.
+//! A PACS of ours: whose turn it is to call it, and what is known of it.
 //!
 //! Some PACS take one association at a time from one title. Deliveries share their turn; a check or a probe has it alone,
 //! and takes it only when no delivery has it.
@@ -10,6 +10,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
 use crate::echo::{PacsCheck, SharedCheck};
+use crate::mirror::Ours;
 
 /// How often it is looked whether deliveries have done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -27,9 +28,19 @@ pub(crate) struct Pacs {
     answered: Mutex<Option<Instant>>,
     /// The last check of it, which is shared by all who ask.
     pub(crate) check: Arc<SharedCheck<PacsCheck>>,
+    /// What it takes.
+    pub(crate) mirror: Ours,
 }
 
 impl Pacs {
+    /// With what is known of it already.
+    pub(crate) fn new(mirror: Ours) -> Self {
+        Self {
+            mirror,
+            ..Self::default()
+        }
+    }
+
     /// For a delivery: from before its association is opened until it is released.
     pub(crate) async fn delivery_turn(&self) -> DeliveryTurn {
         Arc::clone(&self.turn).read_owned().await

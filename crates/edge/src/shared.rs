@@ -24,6 +24,7 @@ use crate::directory::Directory;
 use crate::echo::FarEchoes;
 use crate::ingest::Hall;
 use crate::messages::UnknownSites;
+use crate::mirror::{self, FarMirrors, Wanted};
 use crate::names::Names;
 use crate::notices::Desk;
 use crate::pacs::Pacs;
@@ -81,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) quiet: QuietStudies,
     /// What is known of notices and their channels.
     pub(crate) notices: Desk,
+    /// What the PACS at the far end of routes take.
+    pub(crate) far_mirrors: FarMirrors,
+    /// Sites that are to be told again what our PACS take.
+    pub(crate) mirror_wanted: Wanted,
 }
 
 impl fmt::Debug for Shared {
@@ -132,9 +137,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let started = parts.clock.now();
-        let titles = parts.config.destinations.iter().map(|known| known.ae_title.clone());
-        let pacs = titles.map(|title| (title, Arc::default())).collect();
         Self {
+            pacs: mirror::load(&parts.folder, &parts.config.destinations),
+            far_mirrors: FarMirrors::load(&parts.folder),
+            mirror_wanted: Wanted::default(),
             site: parts.site,
             folder: parts.folder,
             destinations: RwLock::new(parts.config.destinations.clone()),
@@ -159,7 +165,6 @@ impl Shared {
             announce: tokio::sync::Notify::new(),
             started,
             asking: Asking::default(),
-            pacs,
             far_echoes: FarEchoes::default(),
             arrivals: Arrivals::default(),
             quiet: QuietStudies::default(),

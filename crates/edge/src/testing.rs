@@ -379,6 +379,7 @@ impl Far {
                 accepts: true,
                 calling_ae_title: None,
                 whole_study: false,
+                mirror: None,
             }],
         }
     }

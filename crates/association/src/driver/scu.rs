@@ -13,7 +13,7 @@ use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use tokio::time::Instant;
 
 use super::error::AssociationError;
-use super::requestor::{DataSource, RequestedAssociation, RequestorConfig};
+use super::requestor::{DataSource, NegotiatedContext, RequestedAssociation, RequestorConfig};
 #[cfg(feature = "tls")]
 use super::tls::{PeerTls, TlsRequestor};
 use crate::codec::CONTEXTS_MAX;
@@ -90,6 +90,7 @@ pub struct StorageScu {
     tls: Option<TlsRequestor>,
     warm: Option<Warm>,
     opened: u64,
+    negotiated: Vec<NegotiatedContext>,
 }
 
 /// An association that is kept.
@@ -110,6 +111,7 @@ impl StorageScu {
             tls: None,
             warm: None,
             opened: 0,
+            negotiated: Vec::new(),
         }
     }
 
@@ -137,7 +139,15 @@ impl StorageScu {
             tls: self.tls.clone(),
             warm: None,
             opened: 0,
+            negotiated: Vec::new(),
         }
+    }
+
+    /// The contexts of the newest association with what was answered, also when it is over: what the acceptor takes. Empty:
+    /// none has been opened.
+    #[must_use]
+    pub fn negotiated(&self) -> &[NegotiatedContext] {
+        &self.negotiated
     }
 
     /// Associations opened so far.
@@ -222,6 +232,7 @@ impl StorageScu {
             error,
         })?;
         self.opened += 1;
+        self.negotiated = association.contexts().to_vec();
         let mut answers = association.contexts().iter().map(|context| &context.answer);
         if answers.any(|answer| matches!(answer, ContextAnswer::Accepted(_))) {
             return Ok((association, None));

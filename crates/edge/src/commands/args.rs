@@ -46,8 +46,8 @@ pub enum Command {
     Studies(Studies),
     /// Link, queues, destinations, and what needs a hand.
     Status(Output),
-    /// The AE titles we answer as, and where they lead.
-    Routes(Output),
+    /// The AE titles we answer as, where they lead, and what is known of the PACS there.
+    Routes(Routes),
     /// What the two PACS teams and the firewall team have to enter, for one route.
     Sheet {
         /// The route: its called AE title.
@@ -194,6 +194,20 @@ pub struct Send {
     #[arg(long)]
     pub quiet: bool,
     /// How to print the result.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Which routes to show.
+#[derive(Clone, Debug, Args)]
+pub struct Routes {
+    /// Only of this AE title: a route's called AE title, or one of our destinations. With everything that is known.
+    #[arg(value_name = "AE")]
+    pub ae_title: Option<AeTitle>,
+    /// Everything that is known of what each PACS takes, with its age and where it is from.
+    #[arg(long)]
+    pub facts: bool,
+    /// How to print them.
     #[command(flatten)]
     pub output: Output,
 }

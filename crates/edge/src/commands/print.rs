@@ -125,22 +125,6 @@ fn waiting(queue: &Value) -> String {
     )
 }
 
-pub(super) fn routes(answer: &Value) -> String {
-    let line = |route: &Value| {
-        format!(
-            "{:<16} -> {:<32} {}{}",
-            text(route, "called_ae_title"),
-            text(route, "to"),
-            text(route, "standing"),
-            match text(route, "relay_says") {
-                "" => String::new(),
-                said => format!(" (\"{said}\")"),
-            }
-        )
-    };
-    joined(rows(answer, "routes").map(line).collect(), "no [[route]] in edge.toml")
-}
-
 fn study_lines(study: &Value) -> Vec<String> {
     let identity = study.get("identity").unwrap_or(&Value::Null);
     let uid = match text(study, "study") {

@@ -9,8 +9,10 @@ use packhorse_association::driver::tls::TlsRequestor;
 use packhorse_daemon::Span;
 use packhorse_dicom::ae_title::{AeTitle, InvalidAeTitle};
 use packhorse_ids::SiteName;
+use packhorse_policy::MirrorMode;
 use serde::Deserialize;
 
+use super::mirror;
 use super::problems::Problems;
 use super::tls::RawDestinationTls;
 
@@ -36,6 +38,7 @@ pub(super) struct RawDestination {
     pub(super) deliver: Option<String>,
     pub(super) max_wait: Option<Span>,
     pub(super) on_arrival: Option<String>,
+    pub(super) mirror: Option<String>,
 }
 
 /// A PACS we deliver to.
@@ -59,6 +62,8 @@ pub struct Destination {
     pub deliver: Deliver,
     /// What becomes of an arrival.
     pub on_arrival: OnArrival,
+    /// What is done with what it is known to take. `None`: nothing, and it is not asked either.
+    pub mirror: Option<MirrorMode>,
 }
 
 /// The title that a destination is called by.
@@ -173,6 +178,7 @@ pub(super) fn destinations(
         let associations = associations(destination.associations, &path("associations"), problems);
         let deliver = deliver(destination, &path, problems);
         let on_arrival = on_arrival(destination.on_arrival.as_deref(), &path("on_arrival"), problems);
+        let mirror = mirror::mode(destination.mirror.as_deref(), path("mirror"), problems);
         if let (Some(ae_title), Some(calling_ae_title)) = (ae_title, calling) {
             if all.iter().any(|other| other.ae_title == ae_title) {
                 problems.add(path("ae_title"), format!("there is a destination {ae_title} already"));
@@ -187,6 +193,7 @@ pub(super) fn destinations(
                 associations,
                 deliver,
                 on_arrival,
+                mirror,
             });
         }
     }

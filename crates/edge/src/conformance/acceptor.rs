@@ -17,6 +17,7 @@ use packhorse_dicom::{sop_class, transfer_syntax};
 
 use super::markdown::Document;
 use crate::ingest::{EdgeDecide, Hall};
+use crate::mirror::Known;
 use crate::shared::Shared;
 
 /// What holds for every called AE title.
@@ -164,7 +165,7 @@ fn answered_to_everything(shared: &Arc<Shared>) -> Option<UserInformation> {
     };
     let ours = UserInformation::ours(negotiate::own_max_pdu_length(shared.config.acceptor.max_pdu_length));
     let user = decide.user_information(&proposal, ours);
-    let accepted = crate::ingest::decide(shared, &proposal).0;
+    let accepted = crate::ingest::decide(shared, &proposal, &Known::default()).0;
     match negotiate::answer_pdu(&rq, &accepted, user) {
         Pdu::AssociateAc(ac) => Some(ac.user),
         Pdu::AssociateRq(_)

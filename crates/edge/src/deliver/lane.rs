@@ -15,6 +15,7 @@ use super::verdict::Verdict;
 use super::whole::StudyKey;
 use super::{requestor_config, settle};
 use crate::config::Destination;
+use crate::mirror::{Source, Word};
 use crate::pacs::DeliveryTurn;
 use crate::shared::Shared;
 
@@ -135,10 +136,9 @@ impl Lane {
         if let (Ok(_), Some(pacs)) = (&stored, pacs) {
             pacs.answered();
         }
-        if *told != scu.opened()
-            && let Some(tls) = scu.tls()
-        {
-            tell_tls(destination, tls);
+        if *told != scu.opened() {
+            learn(shared, destination, scu);
+            scu.tls().into_iter().for_each(|tls| tell_tls(destination, tls));
         }
         *told = scu.opened();
         if scu.idle().is_none() {
@@ -187,6 +187,16 @@ async fn is_still_to_go(shared: &Shared, delivery: DeliveryId) -> bool {
     entry.map_or(true, |entry| {
         entry.is_some_and(|entry| entry.state == EntryState::Ready)
     })
+}
+
+/// What the PACS takes, by its answer to what was just proposed.
+fn learn(shared: &Shared, destination: &Destination, scu: &StorageScu) {
+    let pacs = shared.pacs.get(&destination.ae_title);
+    if let Some(pacs) = pacs.filter(|_| destination.mirror.is_some()) {
+        let (at, source) = (shared.clock.now(), Source::Delivery);
+        let patience = shared.config.mirror.patience();
+        pacs.mirror.hear(scu.negotiated(), Word { at, source }, &patience);
+    }
 }
 
 /// What was agreed on; and that a pinned certificate has expired, which is no reason to refuse it.

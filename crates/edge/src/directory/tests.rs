@@ -6,6 +6,7 @@ fn entry(at: i64, accepts: bool, key: &str) -> SiteEntry {
         accepts,
         calling_ae_title: None,
         whole_study: false,
+        mirror: None,
     }];
     SiteEntry {
         announced_at: at,

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::hall::{Guest, HALL_MAX};
 use super::record::{EdgeDecide, Record};
 use super::take::{Data, Offered, Taken, take};
+use crate::mirror::Known;
 use crate::shared::Shared;
 
 /// How often it is told that connections are dropped.
@@ -99,8 +100,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, listener: &str, gues
     };
     match accepted {
         Ok(association) => {
-            let source = decide.admitted.get().map(|admitted| admitted.source.clone());
-            Box::pin(serve_association(&shared, association, &source.unwrap_or_default())).await;
+            let admitted = decide.admitted.get();
+            let admitted = admitted.map(|admitted| (admitted.source.clone(), Arc::clone(&admitted.known)));
+            let (source, known) = admitted.unwrap_or_default();
+            Box::pin(serve_association(&shared, association, &source, &known)).await;
         }
         // Said already, with its reason.
         Err(AssociationError::Refused(_)) if decide.asked.load(Ordering::Relaxed) => {}
@@ -120,8 +123,8 @@ fn tell_no_tls(error: &TlsError, peer: SocketAddr, listener: &str) {
     }
 }
 
-async fn serve_association(shared: &Arc<Shared>, mut association: AcceptedAssociation, source: &str) {
-    let mut record = Record::open(shared, association.proposal(), source);
+async fn serve_association(shared: &Arc<Shared>, mut association: AcceptedAssociation, source: &str, known: &Known) {
+    let mut record = Record::open(shared, association.proposal(), source, known);
     if let Some(tls) = association.tls() {
         let certificate = tls.certificate().map(|certificate| certificate.fingerprint.to_string());
         tracing::info!(association = %record.id, peer = %association.proposal().peer, %tls, certificate, "association over TLS");

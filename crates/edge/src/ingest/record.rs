@@ -8,11 +8,11 @@ use packhorse_association::driver::tls::{Distrust, PeerTls};
 use packhorse_association::{AssociationError, Decide};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::{Answer, AsyncOperationsWindow, ContextAnswer, ContextResult, Proposal, Rejection};
-use packhorse_dicom::uid::AbstractSyntaxUid;
+use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use packhorse_ledger::fact::{AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, RefusedContextUsed};
 use packhorse_ledger::identity::printable;
 use packhorse_ledger::{AssociationId, Fact};
-use packhorse_policy::{Admission, ContextDecision, DestinationKnowledge, Refused};
+use packhorse_policy::{Admission, ContextDecision, Refused};
 use packhorse_spool::Index as _;
 use rustls::pki_types::UnixTime;
 
@@ -20,6 +20,7 @@ use super::hall::Guest;
 use super::journal::Journal;
 use super::judge::Told;
 use crate::directory::Standing;
+use crate::mirror::Known;
 use crate::shared::{Place, Shared, draw};
 
 /// Whether the caller may send to the route it calls: known, and the far site agrees.
@@ -79,6 +80,8 @@ pub(crate) struct Admitted {
     pub(crate) source: Box<str>,
     /// Which `[[source]]` it is.
     index: usize,
+    /// What is known of the destination: one and the same for the answer and for what is written down.
+    pub(crate) known: Arc<Known>,
     _place: Place,
 }
 
@@ -132,12 +135,13 @@ impl Decide for EdgeDecide<'_> {
         if !self.guest.leave() {
             return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
         }
-        self.admitted.get_or_init(|| Admitted {
+        let admitted = self.admitted.get_or_init(|| Admitted {
             source: admission.source,
             index: admission.index,
+            known: known(self.shared, proposal),
             _place: place,
         });
-        decide(self.shared, proposal).0
+        decide(self.shared, proposal, &admitted.known).0
     }
 
     /// Several operations at a time only for a source whose configuration says that it really does it.
@@ -157,9 +161,18 @@ impl Decide for EdgeDecide<'_> {
     }
 }
 
+/// What is known now of the destination that a proposal is for. It changes: take it once for an association.
+pub(crate) fn known(shared: &Shared, proposal: &Proposal) -> Arc<Known> {
+    let route = shared
+        .config
+        .engine
+        .route(&proposal.called_ae_title, &proposal.listener);
+    route.map_or_else(Arc::default, |route| shared.far_mirrors.known(shared, route))
+}
+
 /// Policy's decision. Pure, so that its reasons can be had again.
-pub(crate) fn decide(shared: &Shared, proposal: &Proposal) -> (Answer, Vec<ContextDecision>) {
-    let decision = shared.config.engine.decide(proposal, &DestinationKnowledge::default());
+pub(crate) fn decide(shared: &Shared, proposal: &Proposal, known: &Known) -> (Answer, Vec<ContextDecision>) {
+    let decision = shared.config.engine.decide(proposal, &known.policy);
     (decision.answer, decision.contexts)
 }
 
@@ -175,16 +188,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// `source` is who was admitted.
-    pub(crate) fn open(shared: &Arc<Shared>, proposal: &Proposal, source: &str) -> Self {
+    /// `source` is who was admitted, `known` what was known of the destination then.
+    pub(crate) fn open(shared: &Arc<Shared>, proposal: &Proposal, source: &str, known: &Known) -> Self {
         let (id, source) = (draw::association(), source.to_owned());
-        let (_, contexts) = decide(shared, proposal);
-        let proposed = |context: &ContextDecision| {
-            let offered = proposal.contexts.iter().find(|offered| offered.id == context.id);
-            offered.map_or(0, |offered| {
-                u32::try_from(offered.transfer_syntaxes.len()).unwrap_or(u32::MAX)
-            })
-        };
+        let (_, contexts) = decide(shared, proposal, known);
+        shared.far_mirrors.proposed(shared, proposal, &contexts);
+        let proposed = |context: &ContextDecision| u32::try_from(offered(proposal, context).len()).unwrap_or(u32::MAX);
         let context = |context: &ContextDecision| ContextFact {
             class: context.abstract_syntax.clone(),
             syntaxes: proposed(context),
@@ -192,7 +201,7 @@ impl Record {
                 ContextAnswer::Accepted(_) => ContextResult::ACCEPTANCE.0,
                 ContextAnswer::Rejected(result) => result.0,
             },
-            rule: context.decided_by(),
+            rule: known.decided_by(context, offered(proposal, context)),
         };
         let opened = Fact::AssociationOpened(AssociationOpened {
             association: id,
@@ -203,7 +212,7 @@ impl Record {
             at: shared.clock.now(),
             contexts: contexts.iter().map(context).collect(),
         });
-        log(&source, proposal, &contexts);
+        log(&source, proposal, &contexts, known);
         let mut journal = Journal::default();
         journal.add(&opened);
         let told = Arc::<Told>::default();
@@ -256,7 +265,16 @@ impl Record {
     }
 }
 
-fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision]) {
+/// The transfer syntaxes that were proposed for a context.
+fn offered<'a>(proposal: &'a Proposal, context: &ContextDecision) -> &'a [TransferSyntaxUid] {
+    let offered = proposal.contexts.iter().find(|offered| offered.id == context.id);
+    offered.map_or(&[], |offered| &offered.transfer_syntaxes)
+}
+
+/// Contexts that the destination is known not to take are told apart in a line of the log: they are many.
+const TOLD_MAX: usize = 16;
+
+fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision], known: &Known) {
     let refused = contexts
         .iter()
         .filter(|context| matches!(context.answer, ContextAnswer::Rejected(_)));
@@ -272,6 +290,15 @@ fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision]) {
         ?refused,
         "association accepted"
     );
+    let against = contexts.iter().filter_map(|context| {
+        let class = packhorse_dicom::sop_class::name_of(context.abstract_syntax.as_str());
+        let why = known.against(context, offered(proposal, context))?;
+        let is_refused = context.refused_for_destination().is_some();
+        Some((class, why, is_refused))
+    });
+    for (class, why, is_refused) in against.take(TOLD_MAX) {
+        tracing::info!(source, called = %proposal.called_ae_title, class, why, is_refused, "known of the destination");
+    }
 }
 
 #[cfg(test)]
@@ -304,7 +331,8 @@ mod tests {
         assert!(matches!(decide.decide(&proposal), Answer::Accept(_)));
         assert_eq!((edge.shared.hall.len(), edge.shared.association_count()), (0, 1));
         let source = decide.admitted.get().unwrap().source.to_string();
-        assert_eq!(Record::open(&edge.shared, &proposal, &source).source, "CT 1");
+        let record = Record::open(&edge.shared, &proposal, &source, &Known::default());
+        assert_eq!(record.source, "CT 1");
         let window = decide
             .user_information(&proposal, UserInformation::ours(0))
             .async_operations;

@@ -14,7 +14,7 @@ use packhorse_ledger::Origin;
 use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
-use super::record::{consent, decide};
+use super::record::{consent, decide, known};
 use super::take::{Data, Offered, take};
 use crate::shared::Shared;
 
@@ -100,12 +100,13 @@ impl Sender {
         if let Err(refused) = consent(&self.shared, &proposal) {
             return Ok(FileResult::refused("", refused.why));
         }
-        let (_, contexts) = decide(&self.shared, &proposal);
+        let known = known(&self.shared, &proposal);
+        let (_, contexts) = decide(&self.shared, &proposal, &known);
         if let Some(context) = contexts.first()
             && let ContextAnswer::Rejected(result) = &context.answer
         {
             let class = packhorse_dicom::sop_class::name_of(class.as_str());
-            let rule = context.decided_by();
+            let rule = known.decided_by(context, &[meta.transfer_syntax]);
             return Ok(FileResult::refused(
                 "",
                 format!("{class} is refused at negotiation by {rule}: {result}"),

@@ -8,6 +8,8 @@
 //! {"v":1,"kind":"answer","id":7,"answer":{"says":"too-late"}}
 //! {"v":1,"kind":"resend","study":"1.2.840…","to_ae_title":"PACS_B"}
 //! {"v":1,"kind":"study-quiet","to_ae_title":"PACS_B","study":"1.2.3","instances":140}
+//! {"v":1,"kind":"mirror","ae_title":"PACS_B","at":1795525500123456,"probed_at":null,"facts":[{"class":"1.2.840.10008.5.1.4.1.1.66","takes":false,"at":1795525500123456,"source":"probe"}]}
+//! {"v":1,"kind":"proposed","ae_title":"PACS_B","pairs":[["1.2.840.10008.5.1.4.1.1.2","1.2.840.10008.1.2.4.90"]]}
 //! ```
 //! An unknown kind or a later version is passed over, with a word in the log: the other edge is newer.
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::question::{Answer, Question};
 use crate::directory::Published;
+use crate::mirror::Told;
 
 /// The version this edge writes, and the newest it reads.
 pub(crate) const VERSION: u32 = 1;
@@ -80,6 +83,24 @@ pub(crate) enum Message {
         study: String,
         /// Deliveries of it that were sent or are on their way.
         instances: u64,
+    },
+    /// What a PACS of the sender takes, as is believed there. To sites that may send to it.
+    Mirror {
+        /// AE title of the PACS.
+        ae_title: String,
+        /// When, by the sender's clock, in microseconds since 1970: an older one changes nothing.
+        at: i64,
+        /// When it was last asked, by the same clock.
+        probed_at: Option<i64>,
+        /// What is believed.
+        facts: Vec<Told>,
+    },
+    /// Pairs of SOP class and transfer syntax that sources of the sender have proposed for a PACS of the receiver, each once.
+    Proposed {
+        /// AE title of the PACS.
+        ae_title: String,
+        /// Class and syntax.
+        pairs: Vec<(String, String)>,
     },
 }
 

@@ -131,6 +131,20 @@ async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
                 Some(at) => results.settlements.push((message, Settlement::Postponed { at })),
                 None => results.done(message),
             },
+            Ok(Message::Mirror {
+                ae_title,
+                at,
+                probed_at,
+                facts,
+            }) => {
+                let told = (at, probed_at, facts);
+                shared.far_mirrors.told(shared, &from, &ae_title, told);
+                results.done(message);
+            }
+            Ok(Message::Proposed { ae_title, pairs }) => {
+                want(shared, &from, &ae_title, &pairs);
+                results.done(message);
+            }
             Err(why) => {
                 tracing::warn!(site = %from, why, "a message is passed over");
                 results.done(message);
@@ -161,6 +175,7 @@ async fn answer_asks(shared: &Shared, asked: Vec<(DeliveryId, SiteName)>, result
                 "the directory cannot be written"
             );
         }
+        shared.mirror_wanted.again(site, &destinations);
         if let Err(why) = shared.announce_to(site).await {
             tracing::warn!(%site, why, "not announced to a site that asks");
             unanswered.insert(site);
@@ -173,6 +188,17 @@ async fn answer_asks(shared: &Shared, asked: Vec<(DeliveryId, SiteName)>, result
             results.done(*message);
         }
     }
+}
+
+/// Pairs that sources of `from` propose: only a site that may send to a PACS has a say in what it is asked.
+fn want(shared: &Shared, from: &SiteName, ae_title: &str, pairs: &[(String, String)]) {
+    let mut destinations = shared.destinations().into_iter();
+    let theirs = destinations.find(|known| known.ae_title.as_str() == ae_title && known.accept_from.contains(from));
+    let Some(pacs) = theirs.and_then(|known| shared.pacs.get(&known.ae_title)) else {
+        tracing::info!(site = %from, "what its sources propose is passed over: it may not send there");
+        return;
+    };
+    pacs.mirror.want(pairs);
 }
 
 /// Takes an announcement of a site that a route of ours leads to, or that is known already: anybody else's would only

@@ -79,6 +79,7 @@ impl Shared {
             ae_title: destination.ae_title.to_string(),
             calling_ae_title: Some(destination.calling_title(site).to_string()),
             whole_study: matches!(destination.deliver, Deliver::WholeStudy { .. }),
+            mirror: Some(crate::config::mirror_word(destination.mirror).to_owned()),
         };
         let message = Message::Announce {
             at: self

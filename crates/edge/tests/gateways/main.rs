@@ -5,7 +5,9 @@
 mod conformance;
 mod consent;
 mod custody;
+mod echo;
 mod introductions;
+mod mirror;
 mod poison;
 mod support;
 mod tls;

@@ -16,7 +16,7 @@ use packhorse_association::{
 };
 use packhorse_daemon::admin;
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_dicom::negotiation::{Answer, PresentationContextId, Proposal, ProposedContext};
+use packhorse_dicom::negotiation::{Answer, ContextAnswer, PresentationContextId, Proposal, ProposedContext};
 use packhorse_dicom::status::Status;
 use packhorse_dicom::uid::AbstractSyntaxUid;
 use packhorse_edge::{Gateway, Running};
@@ -214,6 +214,25 @@ pub(crate) fn uids_sent(images: u32) -> Vec<String> {
         .collect()
 }
 
+/// What is answered to one context: the transfer syntax, or the result that rejects it.
+pub(crate) async fn offered(to: SocketAddr, class: &str, syntaxes: &[&str]) -> Result<String, u8> {
+    let title = |text: &str| AeTitle::try_from(text).unwrap();
+    let config = RequestorConfig::new(title("PACS_A"), title("ST_MARY"));
+    let context = ProposedContext {
+        id: PresentationContextId::nth(0).unwrap(),
+        abstract_syntax: class.parse().unwrap(),
+        transfer_syntaxes: syntaxes.iter().map(|syntax| syntax.parse().unwrap()).collect(),
+    };
+    let requested = RequestedAssociation::request(&to.to_string(), &config, vec![context]).await;
+    let association = requested.unwrap();
+    let answer = association.contexts()[0].answer.clone();
+    association.release().await.unwrap();
+    match answer {
+        ContextAnswer::Accepted(syntax) => Ok(syntax.to_string()),
+        ContextAnswer::Rejected(result) => Err(result.0),
+    }
+}
+
 fn padded(uid: &str) -> Bytes {
     let mut bytes = uid.as_bytes().to_vec();
     bytes.resize(bytes.len().next_multiple_of(2), 0);
@@ -235,6 +254,7 @@ struct Seen {
     dropped: Mutex<Vec<String>>,
     proposals: Mutex<Vec<Proposed>>,
     open: AtomicUsize,
+    open_most: AtomicUsize,
     wishes: Mutex<Wishes>,
 }
 
@@ -293,7 +313,8 @@ impl Target {
             while let Ok((stream, _)) = listener.accept().await {
                 let (seen, tls) = (Arc::clone(&kept), tls.clone());
                 tokio::spawn(async move {
-                    seen.open.fetch_add(1, Ordering::SeqCst);
+                    let before = seen.open.fetch_add(1, Ordering::SeqCst);
+                    seen.open_most.fetch_max(before + 1, Ordering::SeqCst);
                     drop(take(stream, tls, &seen).await);
                     seen.open.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -319,6 +340,11 @@ impl Target {
     /// Associations that are open.
     pub(crate) fn open(&self) -> usize {
         self.seen.open.load(Ordering::SeqCst)
+    }
+
+    /// The most associations that were open at a time.
+    pub(crate) fn open_most(&self) -> usize {
+        self.seen.open_most.load(Ordering::SeqCst)
     }
 
     pub(crate) fn proposals(&self) -> Vec<Proposed> {
