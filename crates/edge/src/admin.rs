@@ -1,9 +1,9 @@
 //! What the running gateway answers at its admin door.
 
-mod echo;
-mod notices;
 mod custody;
+mod echo;
 mod mirror;
+mod notices;
 mod status;
 mod watched;
 

@@ -25,7 +25,8 @@ use packhorse_transport::{ALPN_ENROLL, EndpointError};
 use serde_json::{Value, json};
 
 pub use args::{
-    Cli, Command, Discard, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Routes, Send, Studies, Which,
+    Cli, Command, Discard, Doctor, Notices, Notify, NotifyTest, Output, Policy, PolicyTest, Routes, Send, Studies,
+    Which,
 };
 pub(crate) use sheet::sheet;
 

@@ -4,6 +4,7 @@
 //! - [`Config`]: `edge.toml`; all its errors at once.
 //! - [`Gateway`]: build (addresses are known), spawn, finish.
 //! - [`commands`]: what the command line does.
+//! - [`fuzzing`]: the decoder of messages as a fuzz target calls it.
 //!
 //! Inside: `ingest` (association, policy, header scan, envelope, commit), `place` (where what arrives belongs), `deliver`
 //! (one task for each destination), `messages` (announcements and receipts between edges), `asking` (questions across the
@@ -20,6 +21,7 @@ mod custody;
 mod deliver;
 mod directory;
 mod echo;
+pub mod fuzzing;
 mod gateway;
 mod hold;
 mod ingest;
@@ -28,7 +30,10 @@ mod link;
 mod messages;
 mod mirror;
 mod names;
-#[cfg_attr(not(test), expect(dead_code, reason = "more callers come with the parts that notice"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "more callers come with the parts that notice")
+)]
 mod notices;
 mod pacs;
 mod place;

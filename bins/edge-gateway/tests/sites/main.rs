@@ -4,10 +4,12 @@
 
 mod delivery;
 mod durability;
+mod echo;
 mod field;
 mod instances;
 mod interop;
 mod kills;
+mod mirror;
 mod odd;
 mod operator;
 mod outages;

@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) also_at_a: String,
     /// More of edge B's.
     pub(crate) also_at_b: String,
+    /// More of edge B's `[[destination]]`.
+    pub(crate) in_destination: &'static str,
 }
 
 /// Everything that runs. Killed when dropped.
@@ -252,13 +254,14 @@ to = "st-mary/PACS_B"
 }
 
 fn at_b(target_port: u16, setup: &Setup) -> String {
-    let (in_delivery, also) = (setup.in_delivery, &setup.also_at_b);
+    let (in_delivery, in_destination, also) = (setup.in_delivery, setup.in_destination, &setup.also_at_b);
     format!(
         r#"[[destination]]
 ae_title = "PACS_B"
 address = "127.0.0.1:{target_port}"
 calling_ae_title = "{CALLING}"
 accept_from = ["clinic-a"]
+{in_destination}
 
 [delivery]
 retry_max = "1s"

@@ -54,10 +54,12 @@ fn everything_that_is_wrong_is_reported_at_once() {
         address = "nowhere"
         calling_ae_title = ""
         accept_from = ["Clinic A"]
+        mirror = "on"
         [[route]]
         called_ae_title = "X"
         to = "b/P"
         listener = "dmz"
+        echo = "remote"
         [[rule]]
         outcome = "drop"
         [[source]]
@@ -68,6 +70,10 @@ fn everything_that_is_wrong_is_reported_at_once() {
         max_pdu_length = "1KiB"
         [delivery]
         idle = "5m"
+        [echo]
+        fresh = "2m"
+        [mirror]
+        confirm = "8d"
     "#;
     let paths: Vec<_> = check(text)
         .unwrap_err()
@@ -75,14 +81,18 @@ fn everything_that_is_wrong_is_reported_at_once() {
         .map(|problem| problem.path)
         .collect();
     let expected = [
+        "route[1].echo",
         "rule[1].outcome",
         "source[1].async_operations",
         "route[1].listener",
         "destination[1].calling_ae_title",
         "destination[1].address",
         "destination[1].accept_from[1]",
+        "destination[1].mirror",
         "delivery.idle",
         "limits.max_pdu_length",
+        "echo.fresh",
+        "mirror.confirm",
     ];
     assert_eq!(paths, expected);
 }

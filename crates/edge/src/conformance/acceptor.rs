@@ -51,7 +51,10 @@ pub(super) fn common(document: &mut Document, shared: &Arc<Shared>) {
     );
     document.heading(4, "4.2.1.3 Verification and Storage as SCP");
     document.paragraph(
-        "C-ECHO is answered 0000 while instances are taken into custody, else 0110. C-STORE is answered 0000 only when the \
+        "C-ECHO is answered 0000 while instances are taken into custody, else 0110. On a called AE title with `echo = \"end-to-end\"` \
+         it is answered 0000 if the PACS at the far end answers too, as found at most a minute ago (`[echo] pace`) by one check \
+         for all who ask, within 5 s (`[echo] answer`); else 0110, and the Error Comment begins with the leg that failed. \
+         Instances are taken there all the same. C-STORE is answered 0000 only when the \
          instance, byte for byte as it came, is on disk and synced; `accepted, held` in the tables means that it is kept here \
          until somebody releases it. An instance that comes again is taken and delivered again. Nothing is coerced: Patient \
          ID, issuer, accession number and study ID leave as they came. Every failure has an Error Comment (0000,0902).",

@@ -85,11 +85,26 @@ pub(super) fn common(document: &mut Document, shared: &Shared) {
          An instance may come again when its answer was lost.",
         transfer_syntax::name_of(IMPLICIT_VR_LE)
     ));
+    document.paragraph(others(shared));
     document.table(["C-STORE status", "What is done"], statuses(&shared.config.delivery));
     document.table(
         ["What comes of an association", "What is done"],
         endings(&shared.config.delivery),
     );
+}
+
+/// The associations that store nothing.
+fn others(shared: &Shared) -> String {
+    let (echo, mirror) = (&shared.config.echo, &shared.config.mirror);
+    format!(
+        "Two kinds of association store nothing; both use the calling AE title of deliveries and are opened only while no \
+         delivery has one. To check the PACS: Verification and a C-ECHO, at most once in {:?} for callers elsewhere, at once \
+         when a person asks. Unless the destination has `mirror = \"off\"`, to find out what it takes: Verification and up to \
+         127 presentation contexts, first one for each storage class of the standard with Explicit and Implicit VR Little \
+         Endian (two associations), then one for each pair of class and single transfer syntax that a source has proposed; \
+         released at once. At least {:?} apart; a rejected context is asked again after {:?}, everything after {:?}.",
+        echo.pace, mirror.pace, mirror.confirm, mirror.refresh
+    )
 }
 
 /// Every status there is, asked what it means.

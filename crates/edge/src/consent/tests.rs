@@ -193,7 +193,11 @@ async fn what_is_held_on_arrival_or_by_hand_is_not_released_by_consent() {
     let shared = &edge.shared;
     shared.spool.settle(shared.epoch, held, Vec::new()).await.unwrap();
     assert_eq!(release(shared).await.unwrap(), 0);
-    for (delivery, by) in [(before, HeldBy::Arrival), (behind, HeldBy::Arrival), (by_hand, somebody)] {
+    for (delivery, by) in [
+        (before, HeldBy::Arrival),
+        (behind, HeldBy::Arrival),
+        (by_hand, somebody),
+    ] {
         assert_eq!(state(&edge, delivery).await, EntryState::Held);
         assert_eq!(held_by(delivery).await, by);
     }

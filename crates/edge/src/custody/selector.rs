@@ -6,9 +6,9 @@ use packhorse_ids::DeliveryId;
 use packhorse_ledger::view::{DeliveryView, Direction};
 use packhorse_ledger::{DeliveryFilter, StatusPattern};
 use packhorse_policy::ClassPattern;
-use std::str::FromStr as _;
 use packhorse_spool::Entry;
 use serde_json::Value;
+use std::str::FromStr as _;
 
 use crate::hold::HeldBy;
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::admin::Door;
 use crate::messages::Message;
 use crate::messages::receipts::Receipts;
-use crate::testing::{Sent, Edge, envelope, parcel, parcel_of, site, title};
+use crate::testing::{Edge, Sent, envelope, parcel, parcel_of, site, title};
 
 const B: &str = "[[destination]]\nae_title = \"PACS_B\"\naddress = \"h:1\"\ncalling_ae_title = \"US\"\n\
                  accept_from = [\"a\"]\n";
