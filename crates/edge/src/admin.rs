@@ -231,5 +231,3 @@ fn answer<T: serde::Serialize>(asked: Option<Result<T, ProjectionError>>, key: &
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-pub(crate) use tests::arrive;

@@ -217,18 +217,7 @@ impl Config {
         let certificates = tls.finish();
         let source_windows = windows(&raw.source, &mut problems);
         let listeners = listeners(&raw.listener, acceptors, &mut problems);
-        for (route, number) in raw.route.iter().zip(1..) {
-            let unknown = route
-                .listener
-                .as_ref()
-                .filter(|name| listeners.iter().all(|other| other.name != **name));
-            if let Some(name) = unknown {
-                problems.add(
-                    format!("route[{number}].listener"),
-                    format!("there is no [[listener]] named \"{name}\""),
-                );
-            }
-        }
+        bound_to_listeners(&raw.route, &listeners, &mut problems);
         let destinations = destinations(&raw.destination, requestors, &mut problems);
         let delivery = times(&raw.delivery, &mut problems);
         let quiet = problems.span("ledger", "quiet", raw.ledger.quiet, QUIET);
@@ -237,18 +226,7 @@ impl Config {
         let notices = notices(&raw.notices, &raw.notify, folder, &mut problems);
         let late = late(&raw.late, &raw.route, &mut problems);
         let mirror = mirror::times(&raw.mirror, &mut problems);
-        let ledger_identity = match raw.ledger_identity.as_deref() {
-            None | Some("full") => IdentityLevel::Full,
-            Some("accession") => IdentityLevel::Accession,
-            Some("none") => IdentityLevel::None,
-            Some(other) => {
-                problems.add(
-                    "ledger_identity".to_owned(),
-                    format!("{other:?} is none of full, accession, none"),
-                );
-                IdentityLevel::Full
-            }
-        };
+        let ledger_identity = ledger_identity(raw.ledger_identity.as_deref(), &mut problems);
         let watch = watch::watch(&raw.watch, &mut problems);
         let slab = raw.spool.slab.map_or(64 << 20, |size| size.0);
         if slab < 64 << 10 {
@@ -313,6 +291,35 @@ impl Config {
         self.destinations
             .iter()
             .find(|destination| destination.ae_title == *ae_title)
+    }
+}
+
+/// A route is bound to a listener that is there.
+fn bound_to_listeners(routes: &[RawRoute], listeners: &[Listener], problems: &mut Problems) {
+    for (route, number) in routes.iter().zip(1..) {
+        let unknown = route
+            .listener
+            .as_ref()
+            .filter(|name| listeners.iter().all(|other| other.name != **name));
+        if let Some(name) = unknown {
+            problems.add(
+                format!("route[{number}].listener"),
+                format!("there is no [[listener]] named \"{name}\""),
+            );
+        }
+    }
+}
+
+fn ledger_identity(given: Option<&str>, problems: &mut Problems) -> IdentityLevel {
+    match given {
+        None | Some("full") => IdentityLevel::Full,
+        Some("accession") => IdentityLevel::Accession,
+        Some("none") => IdentityLevel::None,
+        Some(other) => {
+            let problem = format!("{other:?} is none of full, accession, none");
+            problems.add("ledger_identity".to_owned(), problem);
+            IdentityLevel::Full
+        }
     }
 }
 

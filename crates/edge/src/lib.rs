@@ -30,10 +30,6 @@ mod link;
 mod messages;
 mod mirror;
 mod names;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "more callers come with the parts that notice")
-)]
 mod notices;
 mod pacs;
 mod place;

@@ -46,6 +46,7 @@ impl FromStr for ClassPattern {
 }
 
 impl ClassPattern {
+    /// Whether a class is one of these: its UID, and what is known of it.
     #[must_use]
     pub fn matches(&self, uid: &str, class: &Class) -> bool {
         match self {

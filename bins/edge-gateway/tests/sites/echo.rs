@@ -13,6 +13,7 @@ fn setup() -> Setup {
                [echo]\nwait = \"3s\"\nanswer = \"3s\"\n",
         in_destination: "mirror = \"off\"",
         in_delivery: "[echo]\nfresh = \"10ms\"\npace = \"2s\"\nanswer = \"2s\"\n",
+        ..Setup::default()
     }
 }
 

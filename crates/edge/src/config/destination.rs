@@ -176,7 +176,7 @@ pub(super) fn destinations(
             .collect();
         let calling_ae_titles = titles(&destination.calling_ae_titles, &path("calling_ae_titles"), problems);
         let associations = associations(destination.associations, &path("associations"), problems);
-        let deliver = deliver(destination, &path, problems);
+        let deliver = deliver(destination, path, problems);
         let on_arrival = on_arrival(destination.on_arrival.as_deref(), &path("on_arrival"), problems);
         let mirror = mirror::mode(destination.mirror.as_deref(), path("mirror"), problems);
         if let (Some(ae_title), Some(calling_ae_title)) = (ae_title, calling) {

@@ -82,69 +82,7 @@ async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
         shared.unknown_sites.forget(&from);
         match read(shared, &entry).await {
             Ok(Message::Ask) => asked.push((message, from)),
-            Ok(Message::Announce {
-                at,
-                signing_key,
-                destinations,
-            }) => {
-                let entry = SiteEntry {
-                    announced_at: at,
-                    destinations,
-                    signing_key,
-                };
-                learn(shared, &from, entry);
-                results.done(message);
-            }
-            Ok(Message::Receipts { batch, signature }) => match receipts_came(shared, &from, batch, &signature).await {
-                Ok(proven) => {
-                    let freed = proven.freed.into_iter().map(|freed| (freed, Settlement::Released));
-                    results.settlements.extend(freed);
-                    results.facts.extend(proven.facts);
-                    results.done(message);
-                }
-                Err(why) => results.later(shared, message, why),
-            },
-            Ok(Message::Question {
-                id,
-                expires_at,
-                question,
-                ..
-            }) => {
-                asking::answer(shared, &from, id, expires_at, question);
-                results.done(message);
-            }
-            Ok(Message::Answer { id, answer }) => {
-                shared.asking.answered(&from, id, answer);
-                results.done(message);
-            }
-            Ok(Message::Resend { study, to_ae_title }) => {
-                match resend::asked_by(shared, &from, &study, to_ae_title.as_deref()).await {
-                    Ok(()) => results.done(message),
-                    Err(why) => results.later(shared, message, why),
-                }
-            }
-            Ok(Message::StudyQuiet {
-                to_ae_title,
-                study,
-                instances,
-            }) => match quiet::came(shared, &entry, &to_ae_title, study, instances) {
-                Some(at) => results.settlements.push((message, Settlement::Postponed { at })),
-                None => results.done(message),
-            },
-            Ok(Message::Mirror {
-                ae_title,
-                at,
-                probed_at,
-                facts,
-            }) => {
-                let told = (at, probed_at, facts);
-                shared.far_mirrors.told(shared, &from, &ae_title, told);
-                results.done(message);
-            }
-            Ok(Message::Proposed { ae_title, pairs }) => {
-                want(shared, &from, &ae_title, &pairs);
-                results.done(message);
-            }
+            Ok(said) => take(shared, &entry, said, &mut results).await,
             Err(why) => {
                 tracing::warn!(site = %from, why, "a message is passed over");
                 results.done(message);
@@ -156,6 +94,77 @@ async fn receive_batch(shared: &Arc<Shared>, entries: Vec<Entry>) {
     }
     answer_asks(shared, asked, &mut results).await;
     results.settle(shared).await;
+}
+
+/// Does what one message says.
+async fn take(shared: &Arc<Shared>, entry: &Entry, said: Message, results: &mut Results) {
+    let (message, from) = (entry.routing.delivery, &entry.routing.source);
+    let done = match said {
+        // Answered together with others.
+        Message::Ask => Ok(()),
+        Message::Announce {
+            at,
+            signing_key,
+            destinations,
+        } => {
+            let entry = SiteEntry {
+                announced_at: at,
+                destinations,
+                signing_key,
+            };
+            learn(shared, from, entry);
+            Ok(())
+        }
+        Message::Receipts { batch, signature } => {
+            let proven = receipts_came(shared, from, batch, &signature).await;
+            proven.map(|proven| {
+                let freed = proven.freed.into_iter().map(|freed| (freed, Settlement::Released));
+                results.settlements.extend(freed);
+                results.facts.extend(proven.facts);
+            })
+        }
+        Message::Question {
+            id,
+            expires_at,
+            question,
+            ..
+        } => {
+            asking::answer(shared, from, id, expires_at, question);
+            Ok(())
+        }
+        Message::Answer { id, answer } => {
+            shared.asking.answered(from, id, answer);
+            Ok(())
+        }
+        Message::Resend { study, to_ae_title } => resend::asked_by(shared, from, &study, to_ae_title.as_deref()).await,
+        Message::StudyQuiet {
+            to_ae_title,
+            study,
+            instances,
+        } => {
+            if let Some(at) = quiet::came(shared, entry, &to_ae_title, study, instances) {
+                return results.settlements.push((message, Settlement::Postponed { at }));
+            }
+            Ok(())
+        }
+        Message::Mirror {
+            ae_title,
+            at,
+            probed_at,
+            facts,
+        } => {
+            shared.far_mirrors.told(shared, from, &ae_title, (at, probed_at, facts));
+            Ok(())
+        }
+        Message::Proposed { ae_title, pairs } => {
+            want(shared, from, &ae_title, &pairs);
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => results.done(message),
+        Err(why) => results.later(shared, message, why),
+    }
 }
 
 /// One announcement to each site that asked, however often it did.

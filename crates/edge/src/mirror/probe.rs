@@ -91,7 +91,11 @@ pub(super) async fn probe(
     destination: &Destination,
     contexts: Vec<ProposedContext>,
 ) -> Result<Vec<NegotiatedContext>, AssociationError> {
-    let mut config = requestor_config(shared, destination);
+    let mut config = requestor_config(
+        shared,
+        destination,
+        destination.calling_ae_title_for(&shared.site, None),
+    );
     (config.connect, config.artim) = (CONNECT, ASSOCIATE);
     let address = destination.address.as_str();
     let association = match &destination.tls {

@@ -157,7 +157,7 @@ async fn at_the_far_site_what_is_late_says_how_its_pacs_is() {
     );
     let edge = Edge::new("b", &toml);
     let (routing, body) = parcel(&site("a"), &site("b"), "PACS");
-    crate::admin::arrive(&edge, (routing, body)).await;
+    edge.arrive((routing, body)).await;
     let why = "answered A700 (refused: out of resources): DOE^JOHN".to_owned();
     let now = edge.shared.clock.now();
     let health = Health::Down {
@@ -179,7 +179,7 @@ async fn at_the_far_site_what_is_late_says_how_its_pacs_is() {
 async fn what_is_held_is_not_late_and_is_told_of_as_held() {
     let edge = Edge::new("b", TIMES);
     let (routing, body) = parcel(&site("a"), &site("b"), "PACS");
-    crate::admin::arrive(&edge, (routing, body)).await;
+    edge.arrive((routing, body)).await;
     let held = look_until(&edge, "held", 1).await;
     assert!(
         held[0].what.contains("no consent: PACS does not accept from a"),
