@@ -42,11 +42,13 @@ fn destination(setup: &mut Setup, title: &str, port: u16, more: &str) {
     } else {
         format!("calling_ae_title = \"{CALLING}\"")
     };
-    setup.also_at_a += &format!("[[route]]\ncalled_ae_title = \"{title}\"\nto = \"st-mary/{title}\"\n");
-    setup.also_at_b += &format!(
+    let route = format!("[[route]]\ncalled_ae_title = \"{title}\"\nto = \"st-mary/{title}\"\n");
+    setup.also_at_a.push_str(&route);
+    let destination = format!(
         "[[destination]]\nae_title = \"{title}\"\naddress = \"127.0.0.1:{port}\"\naccept_from = [\"clinic-a\"]\n\
          {calling}\n{more}\n"
     );
+    setup.also_at_b.push_str(&destination);
 }
 
 /// What `status` at B says of a destination.

@@ -1,7 +1,7 @@
 mod pacs;
 mod whole;
 
-use std::time::Duration;
+use std::collections::HashSet;
 
 use packhorse_dicom::status::Status;
 use packhorse_hop::Place as _;
