@@ -85,6 +85,7 @@ impl Door {
             "echo" => self.echo(args).await,
             "notices" => self.notices(args).await,
             "notify-test" => self.notify_test(args).await,
+            "doctor" => Ok(json!({ "findings": self.doctor().await? })),
             "conformance" => Ok(json!({ "statement": crate::conformance::statement(&self.shared) })),
             other => Err(AdminError::new("unknown-command", format!("no command {other}"))),
         }
@@ -122,6 +123,11 @@ impl Door {
         let mut ours = self.mirrors_of_ours(all || only.is_some());
         ours.retain(|destination| is_asked_for(text(destination, "ae_title").unwrap_or_default()));
         json!({ "routes": routes.map(route).collect::<Vec<_>>(), "destinations": ours })
+    }
+
+    async fn doctor(&self) -> Result<Vec<crate::doctor::Finding>, AdminError> {
+        self.fresh().await?;
+        Ok(crate::doctor::examine(&self.shared, self.is_daemon).await)
     }
 
     async fn fresh(&self) -> Result<(), AdminError> {

@@ -4,6 +4,7 @@ mod args;
 mod custody;
 mod doctor;
 mod echo;
+mod findings;
 mod notices;
 mod policy;
 pub(crate) mod print;
@@ -125,9 +126,11 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
         Command::Retry(which) => custody::run(dir, "retry", &which, json!({})).await,
-        Command::Doctor(Doctor::Tls { address, trust, output }) => {
-            doctor::tls(&address, trust.as_deref(), output).await
-        }
+        Command::Doctor {
+            at: Some(Doctor::Tls { address, trust, output }),
+            ..
+        } => doctor::tls(&address, trust.as_deref(), output).await,
+        Command::Doctor { at: None, output } => findings::run(dir, output).await,
         Command::Notices(which) => {
             let args = json!({ "limit": which.limit });
             show(dir, "notices", args, which.output, notices::print).await

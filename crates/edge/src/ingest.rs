@@ -6,10 +6,12 @@ mod intake;
 mod journal;
 mod judge;
 mod record;
+mod rejections;
 mod send;
 mod take;
 
 pub(crate) use acceptor::serve;
 pub(crate) use hall::Hall;
 pub(crate) use record::{EdgeDecide, consent, decide};
+pub(crate) use rejections::{Rejected, Rejections};
 pub(crate) use send::{FileBytes, FileResult, Sender};

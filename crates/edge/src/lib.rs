@@ -20,6 +20,7 @@ mod consent;
 mod custody;
 mod deliver;
 mod directory;
+mod doctor;
 mod echo;
 pub mod fuzzing;
 mod gateway;

@@ -39,6 +39,8 @@ use crate::shared::{Shared, draw, fact_bytes, queue};
 
 pub(crate) use channel::{address, tell};
 pub(crate) use courier::keep as deliver;
+pub(crate) use late::now as late_now;
+pub(crate) use stuck::now as stuck_now;
 pub(crate) use told::Telling;
 pub(crate) use watch::keep as watch;
 
@@ -116,6 +118,20 @@ impl NoticeKind {
         Self::LinkDown,
         Self::DiskLow,
     ];
+
+    /// Which goes first on a channel: what stops the work goes before what can wait for the morning.
+    const fn priority(self) -> Priority {
+        match self {
+            Self::Late | Self::DestinationPaused | Self::LinkDown | Self::DiskLow => Priority::Stat,
+            Self::Failed
+            | Self::ClassRefused
+            | Self::SenderStopped
+            | Self::ResendLoop
+            | Self::Held
+            | Self::Suspicious
+            | Self::CommitmentAsked => Priority::Routine,
+        }
+    }
 
     /// The word in configuration and JSON.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -250,7 +266,7 @@ impl Shared {
 
     /// What is committed of a notice: the memory of it, and one for each channel that is told of its kind.
     fn entries(&self, id: DeliveryId, notice: &Notice, now: WallTime) -> Vec<NewEntry> {
-        let mut entries = vec![self.entry(id, queue(MEMORY_QUEUE), Bytes::from_static(b"{}"))];
+        let mut entries = vec![self.entry(id, queue(MEMORY_QUEUE), Priority::Bulk, Bytes::from_static(b"{}"))];
         let body = Bytes::from(Telling::of(self, id, notice, now).to_bytes());
         let counts = self.spool.counts();
         let kind = notice.kind;
@@ -268,19 +284,19 @@ impl Shared {
                 continue;
             }
             let told = id_of(kind.as_str(), &notice.key, &channel.name);
-            entries.push(self.entry(told, queue, body.clone()));
+            entries.push(self.entry(told, queue, kind.priority(), body.clone()));
         }
         entries
     }
 
-    fn entry(&self, delivery: DeliveryId, queue: QueueName, body: Bytes) -> NewEntry {
+    fn entry(&self, delivery: DeliveryId, queue: QueueName, priority: Priority, body: Bytes) -> NewEntry {
         let routing = Routing {
             delivery,
             payload: draw::payload(),
             source: self.site.clone(),
             destination: self.site.clone(),
             kind: Kind::Message,
-            priority: Priority::Routine,
+            priority,
             sequence: Sequence(0),
             length: u64::try_from(body.len()).unwrap_or(u64::MAX),
             blake3: Digest::from_bytes(*blake3::hash(&body).as_bytes()),

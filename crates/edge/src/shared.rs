@@ -22,7 +22,7 @@ use crate::asking::Asking;
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
 use crate::echo::FarEchoes;
-use crate::ingest::Hall;
+use crate::ingest::{Hall, Rejections};
 use crate::messages::UnknownSites;
 use crate::mirror::{self, FarMirrors, Wanted};
 use crate::names::Names;
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) far_mirrors: FarMirrors,
     /// Sites that are to be told again what our PACS take.
     pub(crate) mirror_wanted: Wanted,
+    /// Callers that were rejected lately.
+    pub(crate) rejections: Rejections,
 }
 
 impl fmt::Debug for Shared {
@@ -169,6 +171,7 @@ impl Shared {
             arrivals: Arrivals::default(),
             quiet: QuietStudies::default(),
             notices: Desk::default(),
+            rejections: Rejections::default(),
         }
     }
 

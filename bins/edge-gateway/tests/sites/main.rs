@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod delivery;
+mod doctor;
 mod durability;
 mod echo;
 mod field;
@@ -15,3 +16,4 @@ mod operator;
 mod outages;
 mod storm;
 mod support;
+mod told;

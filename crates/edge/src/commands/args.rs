@@ -63,9 +63,16 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Look at somebody from here. Works without the daemon.
-    #[command(subcommand)]
-    Doctor(Doctor),
+    /// Look at everything that this gateway needs, and say what is wrong and what to do. Exit code 1 when something is.
+    #[command(args_conflicts_with_subcommands = true)]
+    Doctor {
+        /// How to print it.
+        #[command(flatten)]
+        output: Output,
+        /// Look at somebody in particular. Works without the daemon.
+        #[command(subcommand)]
+        at: Option<Doctor>,
+    },
     /// Instances that were given up, with the destination's answer, and those that are held, with the reason.
     #[command(visible_alias = "held")]
     Failed(Output),

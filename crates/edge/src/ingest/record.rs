@@ -123,6 +123,7 @@ impl Decide for EdgeDecide<'_> {
         let admission = match admitted {
             Ok(admission) => admission,
             Err(Refused { rejection, why }) => {
+                self.shared.rejections.remember(proposal, &why, self.shared.clock.now());
                 tracing::warn!(%calling, %called, %peer, %rejection, why, "association rejected");
                 return Answer::Reject(rejection);
             }

@@ -63,33 +63,52 @@ fn filters(shared: &Shared) -> Vec<(LateFilter, Duration)> {
     filters
 }
 
-async fn consider(shared: &Shared, filter: &LateFilter, limit: Duration, group: Group) {
+/// What is late now, told or not, the longest waiting first of each priority.
+pub(crate) async fn now(shared: &Shared) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for (filter, limit) in filters(shared) {
+        let asked = filter.clone();
+        let late = shared
+            .ledger(move |projection| projection.late(&asked, STUDIES_MAX))
+            .await;
+        for group in late.and_then(Result::ok).unwrap_or_default() {
+            notices.push(describe(shared, &filter, limit, &group).await);
+        }
+    }
+    notices
+}
+
+/// What all notices of one study, route and priority have in common in their keys.
+fn key(filter: &LateFilter, group: &Group) -> String {
     let (study, way) = (group.study.as_deref().unwrap_or_default(), word(group.direction));
-    let key = format!("{way}/{}/{}/{study}/{}/", group.route, group.source, filter.priority);
-    let prefix = key.clone();
+    format!("{way}/{}/{}/{study}/{}/", group.route, group.source, filter.priority)
+}
+
+async fn consider(shared: &Shared, filter: &LateFilter, limit: Duration, group: Group) {
+    let key = key(filter, &group);
     let last = shared
-        .ledger(move |projection| projection.last_notice(NoticeKind::Late.as_str(), &prefix))
+        .ledger(move |projection| projection.last_notice(NoticeKind::Late.as_str(), &key))
         .await;
     let Some(Ok(last)) = last else { return };
-    if !is_another(last, group.oldest, limit, shared.clock.now()) {
-        return;
+    if is_another(last, group.oldest, limit, shared.clock.now()) {
+        shared.notify(describe(shared, filter, limit, &group).await).await;
     }
-    let hangs = Hangs::look(shared, filter, &group).await;
-    let named = match &group.study {
-        Some(study) => format!("study {study}"),
-        None => "no study".to_owned(),
-    };
+}
+
+async fn describe(shared: &Shared, filter: &LateFilter, limit: Duration, group: &Group) -> Notice {
+    let hangs = Hangs::look(shared, filter, group).await;
     let what = format!(
-        "{} of {named} for {}, {}, {} not delivered since {}: {}",
+        "{} of {} for {}, {}, {} not delivered since {}: {}",
         group.count,
+        named(group),
         group.to,
         filter.priority,
         if group.count == 1 { "is" } else { "are" },
         group.oldest,
-        hangs.words(shared, &group),
+        hangs.words(shared, group),
     );
     let fields = json!({
-        "direction": way,
+        "direction": word(group.direction),
         "route": group.route,
         "source": group.source,
         "to": group.to,
@@ -103,14 +122,21 @@ async fn consider(shared: &Shared, filter: &LateFilter, limit: Duration, group: 
         "at_far_site": hangs.far,
         "waits_for_pacs": hangs.here,
     });
-    let notice = Notice {
+    Notice {
         kind: NoticeKind::Late,
-        key: format!("{key}{}", group.oldest),
+        key: format!("{}{}", key(filter, group), group.oldest),
         what,
-        remedy: hangs.remedy(shared, &group),
+        remedy: hangs.remedy(shared, group),
         fields: fields.as_object().cloned().unwrap_or_default(),
-    };
-    shared.notify(notice).await;
+    }
+}
+
+/// A group's study, for people.
+pub(super) fn named(group: &Group) -> String {
+    match &group.study {
+        Some(study) => format!("study {study}"),
+        None => "no study".to_owned(),
+    }
 }
 
 /// Whether it is another time and not the one that was told at `told`.
@@ -217,7 +243,7 @@ impl Hangs {
 }
 
 /// How one of our PACS is, in words behind "which".
-pub(super) fn health(shared: &Shared, title: &str) -> String {
+fn health(shared: &Shared, title: &str) -> String {
     let health = shared.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let known = health.iter().find(|(known, _)| known.as_str() == title);
     match known.map(|(_, health)| health) {

@@ -9,6 +9,7 @@ use packhorse_ledger::store::Group;
 use packhorse_ledger::view::Direction;
 use serde_json::json;
 
+use super::late::named;
 use super::told::word;
 use super::{Notice, NoticeKind, without_comment};
 use crate::shared::Shared;
@@ -80,44 +81,50 @@ fn has_gathered(group: &Group, gather: Duration, now: WallTime) -> bool {
         || now.saturating_since(group.oldest) >= gather.saturating_mul(GATHERED_TIMES)
 }
 
-async fn consider(shared: &Shared, group: Group) {
-    let kind = if group.state == State::Held {
-        NoticeKind::Held
-    } else {
-        NoticeKind::Failed
-    };
+/// What is held or has failed now, told or not, the longest standing first.
+pub(crate) async fn now(shared: &Shared) -> Vec<Notice> {
+    let asked = shared.ledger(|projection| projection.stuck(GROUPS_MAX)).await;
+    let mut groups = merged(asked.and_then(Result::ok).unwrap_or_default());
+    groups.sort_by_key(|group| group.oldest);
+    groups.iter().map(describe).collect()
+}
+
+const fn kind(group: &Group) -> NoticeKind {
+    match group.state {
+        State::Held => NoticeKind::Held,
+        _ => NoticeKind::Failed,
+    }
+}
+
+/// What all notices of one study, route and reason have in common in their keys.
+fn key(group: &Group) -> String {
     let (study, way) = (group.study.as_deref().unwrap_or_default(), word(group.direction));
-    let reason = group.reason.as_deref().unwrap_or_default();
-    let digest = blake3::hash(reason.as_bytes()).to_hex();
-    let key = format!(
-        "{way}/{}/{}/{study}/{}/",
-        group.route,
-        group.source,
-        digest.get(..16).unwrap_or_default()
-    );
-    let prefix = key.clone();
+    let digest = blake3::hash(group.reason.as_deref().unwrap_or_default().as_bytes()).to_hex();
+    let digest = digest.get(..16).unwrap_or_default();
+    format!("{way}/{}/{}/{study}/{digest}/", group.route, group.source)
+}
+
+async fn consider(shared: &Shared, group: Group) {
+    let (kind, key) = (kind(&group), key(&group));
     let last = shared
-        .ledger(move |projection| projection.last_notice(kind.as_str(), &prefix))
+        .ledger(move |projection| projection.last_notice(kind.as_str(), &key))
         .await;
     // The same as long as something of what was told of is still there.
     let Some(Ok(last)) = last else { return };
-    if last.is_some_and(|told| group.oldest <= told) {
-        return;
+    if last.is_none_or(|told| group.oldest > told) {
+        shared.notify(describe(&group)).await;
     }
-    let named = group
-        .study
-        .as_ref()
-        .map_or_else(|| "no study".to_owned(), |study| format!("study {study}"));
-    let (stands, remedy) = if kind == NoticeKind::Held {
-        (
-            if group.count == 1 { "is held" } else { "are held" },
-            held_remedy(reason),
-        )
-    } else {
-        ("failed", failed_remedy(&group))
+}
+
+fn describe(group: &Group) -> Notice {
+    let (kind, reason) = (kind(group), group.reason.as_deref().unwrap_or_default());
+    let (stands, remedy) = match kind {
+        NoticeKind::Held if group.count == 1 => ("is held", held_remedy(reason)),
+        NoticeKind::Held => ("are held", held_remedy(reason)),
+        _ => ("failed", failed_remedy(group, reason)),
     };
     let fields = json!({
-        "direction": way,
+        "direction": word(group.direction),
         "route": group.route,
         "source": group.source,
         "to": group.to,
@@ -126,14 +133,18 @@ async fn consider(shared: &Shared, group: Group) {
         "since": group.oldest.to_string(),
         "reason": reason,
     });
-    let notice = Notice {
+    Notice {
         kind,
-        key: format!("{key}{}", group.oldest),
-        what: format!("{} of {named} for {} {stands}: {reason}", group.count, group.to),
+        key: format!("{}{}", key(group), group.oldest),
+        what: format!(
+            "{} of {} for {} {stands}: {reason}",
+            group.count,
+            named(group),
+            group.to
+        ),
         remedy,
         fields: fields.as_object().cloned().unwrap_or_default(),
-    };
-    shared.notify(notice).await;
+    }
 }
 
 fn held_remedy(reason: &str) -> String {
@@ -144,12 +155,15 @@ fn held_remedy(reason: &str) -> String {
     }
 }
 
-fn failed_remedy(group: &Group) -> String {
+fn failed_remedy(group: &Group, reason: &str) -> String {
+    let cause = if reason.contains("does not take") {
+        "have its class and transfer syntax enabled at the PACS, or refuse them to the source with a [[rule]]; then"
+    } else {
+        "when its cause is gone:"
+    };
     let site = group.to.split_once('/').map(|(site, _)| site);
     match site.filter(|_| group.direction == Direction::Outgoing && group.in_far_custody > 0) {
-        Some(site) => {
-            format!("when its cause is gone, at {site}: `edge-gateway failed` lists them, `retry` tries again")
-        }
-        None => "when its cause is gone: `edge-gateway failed` lists them, `edge-gateway retry` tries again".to_owned(),
+        Some(site) => format!("{cause} at {site}, `edge-gateway failed` lists them, `edge-gateway retry` tries again"),
+        None => format!("{cause} `edge-gateway failed` lists them, `edge-gateway retry` tries again"),
     }
 }

@@ -1,5 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use packhorse_ids::Priority;
 use packhorse_ledger::fact::InstanceReceived;
 use packhorse_ledger::{Fact, Identity};
 use packhorse_testkit::sinks::{HttpRequest, HttpSink, SmtpSink};
@@ -245,11 +246,10 @@ async fn notices_for_a_channel_that_is_gone_are_put_away() {
     edge.shared.notify(notice(NoticeKind::Failed, "1")).await;
     sweep(&edge.shared).await;
     assert!(!is_empty(&edge), "it is not gone");
-    let entry = edge.shared.entry(
-        DeliveryId::from_bytes([1; 16]),
-        queue_of("old"),
-        Bytes::from_static(b"{}"),
-    );
+    let (old, body) = (queue_of("old"), Bytes::from_static(b"{}"));
+    let entry = edge
+        .shared
+        .entry(DeliveryId::from_bytes([1; 16]), old, Priority::Routine, body);
     edge.shared
         .spool
         .commit(edge.shared.epoch, vec![entry], Vec::new())
@@ -312,4 +312,53 @@ async fn an_email_goes_over_starttls_with_its_password_and_only_to_the_server_th
     assert_eq!(mails.len(), 1);
     // \0edge\0geheim, in base64.
     assert_eq!(mails[0].auth.as_deref(), Some("AUTH PLAIN AGVkZ2UAZ2VoZWlt"));
+}
+
+/// Answers every request over TLS with 204.
+fn https_server(config: Arc<rustls::ServerConfig>) -> u16 {
+    use std::io::{Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, stream);
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok_and(|length| length > 0) {
+                drop(stream.write_all(b"HTTP/1.1 204 Told\r\nConnection: close\r\n\r\n"));
+                stream.conn.send_close_notify();
+                drop(stream.flush());
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_webhook_over_tls_is_told_only_when_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = https_server(tls_server(folder.path()));
+    let pem = folder.path().join("server.pem");
+    for (trust, expected) in [
+        (String::new(), Err("certificate")),
+        (format!("trust = \"{}\"\n", pem.display()), Ok("answered 204")),
+    ] {
+        // What stands behind the host may be a key.
+        let toml = format!("[[notify]]\nname = \"ops\"\n{trust}webhook = \"https://localhost:{port}/geheim\"\n");
+        let edge = Edge::new("a", &toml);
+        let channel = edge.shared.channels().next().unwrap().clone();
+        let answer = channel::tell(&edge.shared, &channel, &Telling::test(&edge.shared)).await;
+        match (&answer, expected) {
+            (Ok(said), Ok(words)) => assert!(said.contains(words), "{said}"),
+            (Err(said), Err(words)) => {
+                assert!(said.contains(words) && !said.contains("geheim"), "{said}");
+            }
+            _ => panic!("{answer:?}"),
+        }
+        assert_eq!(
+            channel::address(&channel.way),
+            format!("webhook at https://localhost:{port}")
+        );
+    }
 }

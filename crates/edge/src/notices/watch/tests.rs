@@ -1,8 +1,12 @@
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::Path;
+
 use packhorse_ids::DeliveryId;
 use packhorse_ledger::Fact;
 use packhorse_ledger::fact::{CustodyReceived, Failed, Held, Reopened};
 use packhorse_ledger::view::NoticeView;
-use packhorse_spool::{Index as _, Settlement};
+use packhorse_spool::{Index as _, RealDisk, Settlement};
 
 use super::*;
 use crate::shared::{Health, fact_bytes};
@@ -272,5 +276,40 @@ async fn a_disk_without_room_above_the_reserve_is_told_of_once() {
         told[0].what.starts_with("the disk of the spool is nearly full"),
         "{}",
         told[0].what
+    );
+}
+
+/// A disk that has room for nothing new.
+#[derive(Debug)]
+struct FullDisk;
+
+impl packhorse_spool::Disk for FullDisk {
+    fn write(&self, file: &File, pieces: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        RealDisk.write(file, pieces, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        RealDisk.sync(file)
+    }
+
+    fn sync_folder(&self, folder: &File) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_instances_still_takes_the_notice_that_says_so() {
+    let edge = Edge::on_disk("a", "", Arc::new(FullDisk));
+    assert!(!edge.shared.spool.takes());
+    Disk::default().look(&edge.shared).await;
+    let told = noticed(&edge, "disk-low").await;
+    assert!(
+        told.iter()
+            .any(|notice| notice.what.contains("instances are refused (A700)")),
+        "{told:?}"
     );
 }
