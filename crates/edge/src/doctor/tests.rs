@@ -62,6 +62,8 @@ async fn a_route_without_consent_has_the_command_for_the_other_side() {
             ae_title: ae_title.to_owned(),
             accepts,
             calling_ae_title: None,
+            whole_study: false,
+            mirror: None,
         }],
         announced_at: far.announced_at + 1,
         ..far.clone()
