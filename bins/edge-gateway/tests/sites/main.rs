@@ -14,6 +14,7 @@ mod mirror;
 mod odd;
 mod operator;
 mod outages;
+mod policy;
 mod storm;
 mod support;
 mod told;
