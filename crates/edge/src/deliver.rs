@@ -72,6 +72,8 @@ pub(crate) struct Deliverer {
     bound: HashMap<Owner, usize>,
     /// `None`: each instance goes as it comes.
     studies: Option<Studies>,
+    /// When it was counted last what has come of studies.
+    counted: Option<Instant>,
     /// The study that a lane is for until all of it is sent.
     carried: HashMap<usize, StudyKey>,
     losses: Losses,
@@ -118,6 +120,7 @@ impl Deliverer {
                 Deliver::AsItComes => None,
                 Deliver::WholeStudy { max_wait } => Some(Studies::new(max_wait)),
             },
+            counted: None,
             carried: HashMap::new(),
             losses: Losses::default(),
             failures: 0,

@@ -70,7 +70,8 @@ id! {
     PayloadId
 }
 
-/// Place in the order of one source site's deliveries to one destination site, given when the source commits. From 1.
+/// Place in the order of what one site sends to another, for each kind and priority by itself; given when the source commits.
+/// From 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 

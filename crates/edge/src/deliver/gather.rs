@@ -1,11 +1,13 @@
 //! When a study that is delivered as a whole goes, and when it is over.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use packhorse_daemon::exit::chain;
 use packhorse_ids::{DeliveryId, Kind};
 use packhorse_ledger::identity::printable;
 use packhorse_spool::{EntryState, Filter, Index as _};
+use tokio::time::Instant;
 
 use super::parcel::Owner;
 use super::whole::StudyKey;
@@ -14,6 +16,8 @@ use crate::quiet::QuietKey;
 
 /// Entries read at a time.
 const PAGE: usize = 256;
+/// Between two counts of what has come of studies that are quiet.
+const COUNT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Deliverer {
     /// What was put off before a start is looked at again: who waits for what is not on disk.
@@ -43,8 +47,13 @@ impl Deliverer {
     /// Lets those studies go that are here as a whole, or have waited long enough.
     pub(super) async fn let_studies_go(&mut self) {
         let Some(studies) = &self.studies else { return };
-        for (key, is_late) in studies.waiting(self.shared.clock.now()) {
-            if !is_late && !self.is_whole(&key).await {
+        let waiting = studies.waiting(self.shared.clock.now());
+        let is_counting = self.counted.is_none_or(|counted| counted.elapsed() >= COUNT_PAUSE);
+        if is_counting {
+            self.counted = Some(Instant::now());
+        }
+        for (key, is_late) in waiting {
+            if !is_late && !(is_counting && self.is_whole(&key).await) {
                 continue;
             }
             let waiting = self

@@ -43,6 +43,7 @@ impl Deliverer {
             self.arrivals.mark_unchanged();
             self.quiet.mark_unchanged();
             self.looked = Some(Instant::now());
+            self.give_back_old().await;
             let entries = self.claim().await;
             for entry in &entries {
                 self.shared.arrivals.came(&entry.routing);
@@ -61,6 +62,12 @@ impl Deliverer {
         let has_news = changed(&self.news) || changed(&self.quiet) || self.is_running_out();
         let is_study_due = self.study_ends().is_some_and(|left| left.is_zero());
         changed(&self.arrivals) || is_study_due || looked >= POLL || (is_rested && has_news)
+    }
+
+    /// What has waited here so long that it could be claimed again soon has its lease renewed.
+    async fn give_back_old(&mut self) {
+        let old = self.room.take_all(|parcel| parcel.opened_at.elapsed() > LEASE / 2);
+        settle::give_back(&self.shared, old.iter().map(Parcel::delivery).collect()).await;
     }
 
     /// As much as the room has place for; what is STAT has a place of its own.
@@ -89,6 +96,10 @@ impl Deliverer {
     async fn take_in(&mut self, entries: Vec<Entry>) {
         let (mut later, now) = (HashMap::<WallTime, Vec<DeliveryId>>::new(), self.shared.clock.now());
         for entry in entries {
+            let delivery = Some(entry.routing.delivery);
+            if self.under_way.values().any(|under_way| under_way.delivery == delivery) {
+                continue;
+            }
             let Some(parcel) = self.open(&entry).await else {
                 continue;
             };
