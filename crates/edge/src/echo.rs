@@ -61,3 +61,56 @@ fn failed(leg: &str, why: &str) -> (Status, Option<String>) {
         .collect();
     (Status::PROCESSING_FAILURE, Some(comment))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::far::Stopped;
+    use super::report::Leg;
+    use super::*;
+    use crate::testing::{Edge, proposal, site, title};
+
+    const TOML: &str = "[[route]]\ncalled_ae_title = \"LOCAL\"\nto = \"b/P\"\n\
+                        [[route]]\ncalled_ae_title = \"WHOLE\"\nto = \"b/P\"\necho = \"end-to-end\"\n";
+
+    #[tokio::test]
+    async fn without_a_link_a_route_that_is_about_here_is_well_and_one_that_is_about_there_names_the_relay() {
+        let edge = Edge::new("a", TOML);
+        let answered = answer(&edge.shared, &proposal("PACS_A", "LOCAL")).await;
+        assert_eq!(answered, (Status::SUCCESS, None));
+        let (status, comment) = answer(&edge.shared, &proposal("PACS_A", "WHOLE")).await;
+        assert_eq!(status, Status::PROCESSING_FAILURE);
+        assert_eq!(comment.as_deref(), Some("relay: the link is not up yet"));
+        assert_eq!(edge.sent().await, [], "nothing waits for the link");
+    }
+
+    #[test]
+    fn a_comment_names_the_leg_within_64_characters_of_ascii() {
+        let stop = |place| Stopped {
+            place,
+            why: "Grüße\n".repeat(30),
+            remedy: String::new(),
+        };
+        for (place, begins) in [
+            (Place::Relay, "relay: "),
+            (Place::Site, "st-mary: "),
+            (Place::Pacs(Leg::Associate), "PACS_B associate: "),
+        ] {
+            let way = Way {
+                site: site("st-mary"),
+                ae_title: title("PACS_B"),
+                link: None,
+                acked: None,
+                there_and_back: None,
+                pacs: None,
+                stopped: Some(stop(place)),
+                took: Duration::ZERO,
+            };
+            let (_, comment) = of_way(&way);
+            let comment = comment.unwrap();
+            assert!(comment.starts_with(begins), "{comment}");
+            assert!(comment.len() == COMMENT_LEN_MAX && comment.is_ascii(), "{comment}");
+        }
+    }
+}

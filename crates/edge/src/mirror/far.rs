@@ -106,7 +106,11 @@ impl FarMirrors {
             tracing::info!(%site, "what a PACS takes is passed over: no [[route]] leads there");
             return;
         };
+        // Only UIDs, so that they can be shown; and nothing from the future, which would never expire.
+        facts.retain(|fact| fact.read().is_some());
         facts.truncate(FACTS_MAX);
+        let now = shared.clock.now().unix_micros();
+        facts.iter_mut().for_each(|fact| fact.at = fact.at.min(now));
         let key = key(site, &route.to_ae_title);
         let mut state = self.lock();
         if state.far.get(&key).is_some_and(|known| known.at > at) {
