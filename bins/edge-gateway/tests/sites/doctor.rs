@@ -72,6 +72,7 @@ outcome = "hold"
 routine = "1s"
 [notices]
 gather = "100ms"
+retry_min = "100ms"
 retry_max = "1s"
 "#;
 
