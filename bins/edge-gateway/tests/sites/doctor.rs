@@ -72,7 +72,6 @@ outcome = "hold"
 routine = "1s"
 [notices]
 gather = "100ms"
-retry_min = "100ms"
 retry_max = "1s"
 "#;
 
@@ -148,7 +147,7 @@ const FOUND_AT_A: [(&str, &str, &str, &str); 10] = [
     (
         "warn",
         "caller NOBODY",
-        "were rejected, 1 times",
+        "rejected, once since the start",
         "add it to ae_titles of a [[source]]",
     ),
     ("warn", "source PACS A", "ended by A-ABORT after", "outcome = \"hold\""),

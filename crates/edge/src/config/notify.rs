@@ -244,13 +244,17 @@ pub(super) fn notices(raw: &RawNotices, channels: &[RawNotify], folder: &Path, p
     let channels = self::channels(channels, folder, problems);
     let mut span =
         |key: &str, span: Option<Span>, default| problems.span("notices", key, span, Duration::from_secs(default));
+    let retry_max = span("retry_max", raw.retry_max, 900);
     let mut notices = Notices {
         channels,
         ration: raw.ration.unwrap_or(60),
         gather: span("gather", raw.gather, 10),
         give_up: span("give_up", raw.give_up, 3 * 86_400),
-        retry_min: span("retry_min", raw.retry_min, 5),
-        retry_max: span("retry_max", raw.retry_max, 900),
+        retry_min: match raw.retry_min {
+            Some(_) => span("retry_min", raw.retry_min, 5),
+            None => Duration::from_secs(5).min(retry_max),
+        },
+        retry_max,
         link_down: span("link_down", raw.link_down, 300),
         disk_low: DiskLow::Usual,
     };

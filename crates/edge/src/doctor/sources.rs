@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use packhorse_ids::WallTime;
+use packhorse_ledger::store::ProjectionError;
 use packhorse_ledger::view::{AssociationView, NoticeView};
 use packhorse_policy::{HostPattern, Source};
 
@@ -25,12 +26,14 @@ const OF_SOURCES: [&str; 5] = [
 ];
 
 pub(super) async fn examine(shared: &Shared, is_daemon: bool) -> Vec<Finding> {
-    let asked = shared.ledger(|projection| {
+    let lately = i64::try_from(LATELY.as_micros()).unwrap_or(i64::MAX);
+    let since = WallTime::from_unix_micros(shared.clock.now().unix_micros().saturating_sub(lately));
+    let asked = shared.ledger(move |projection| {
         let seen = projection.last_seen()?;
         let (notices, associations) = (projection.notices(LOOKED_AT)?, projection.associations(LOOKED_AT)?);
-        Ok::<_, packhorse_ledger::store::ProjectionError>((seen, notices, associations))
+        Ok::<_, ProjectionError>((seen, notices, associations, projection.refused_since(since)?))
     });
-    let (seen, notices, associations) = asked.await.and_then(Result::ok).unwrap_or_default();
+    let (seen, notices, associations, refused) = asked.await.and_then(Result::ok).unwrap_or_default();
     let seen: BTreeMap<String, String> = seen.into_iter().collect();
     let mut findings = Vec::new();
     for source in shared.config.engine.sources() {
@@ -47,8 +50,17 @@ pub(super) async fn examine(shared: &Shared, is_daemon: bool) -> Vec<Finding> {
     }
     let rejected = shared.rejections.all().into_iter().map(rejected_found).collect();
     findings.extend(bounded(rejected, "rejected callers", "the log has all of them"));
-    let hour = i64::try_from(LATELY.as_micros()).unwrap_or(i64::MAX);
-    let since = WallTime::from_unix_micros(shared.clock.now().unix_micros().saturating_sub(hour)).to_string();
+    let refused = refused.into_iter().map(|(source, rule, count, at)| {
+        let what = format!("{count} instances were refused since yesterday, last at {at}, by: {rule}");
+        Finding::new(
+            Level::Warn,
+            format!("source {source}"),
+            what,
+            "`edge-gateway study UID` names them",
+        )
+    });
+    findings.extend(bounded(refused.collect(), "refused instances", "edge-gateway studies"));
+    let since = since.to_string();
     let is_of_sources = |notice: &&NoticeView| OF_SOURCES.contains(&&*notice.kind) && notice.at >= since;
     let notices: Vec<_> = notices.iter().filter(is_of_sources).collect();
     findings.extend(stopped(&notices, &associations, &since));
@@ -85,11 +97,20 @@ async fn source_found(source: &Source, seen: Option<&String>) -> Finding {
     }
 }
 
+fn times(times: u64) -> String {
+    match times {
+        1 => "once".to_owned(),
+        many => format!("{many} times"),
+    }
+}
+
 fn rejected_found(rejected: Rejected) -> Finding {
     let about = format!("caller {} at {}", rejected.calling, rejected.peer);
     let what = format!(
-        "its associations for {} were rejected, {} times since the start, last at {}",
-        rejected.called, rejected.times, rejected.last
+        "its associations for {} are rejected, {} since the start, last at {}",
+        rejected.called,
+        times(rejected.times),
+        rejected.last
     );
     Finding::new(Level::Warn, about, what, rejected.why)
 }
@@ -112,8 +133,9 @@ fn stopped(notices: &[&NoticeView], associations: &[AssociationView], since: &st
         let names: Vec<_> = association.refused.iter().map(|class| class.name.as_str()).collect();
         let names = names.join(", ");
         let what = format!(
-            "{times} of its associations ended by A-ABORT after {names} was refused, the last of {}: the rest of the \
-             study may be missing",
+            "{} an association of it ended by A-ABORT after {names} was refused, the last of {}: the rest of the study may \
+             be missing",
+            self::times(times),
             association.opened_at
         );
         let remedy = format!(

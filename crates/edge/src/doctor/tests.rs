@@ -39,7 +39,12 @@ async fn what_is_wrong_is_said_with_what_to_do() {
     );
     bad("listener", Level::Bad, "no listener", "[[listener]]");
     bad("source CT 1", Level::Bad, "pacs.invalid cannot be looked up", "hosts");
-    bad("caller NEW_CT", Level::Warn, "1 times", "add it to ae_titles");
+    bad(
+        "caller NEW_CT",
+        Level::Warn,
+        "once since the start",
+        "add it to ae_titles",
+    );
     bad("route ROUTE", Level::Bad, "has not announced itself", "at b runs");
     bad(
         "destination OURS at",

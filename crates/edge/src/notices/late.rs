@@ -98,12 +98,16 @@ async fn consider(shared: &Shared, filter: &LateFilter, limit: Duration, group: 
 async fn describe(shared: &Shared, filter: &LateFilter, limit: Duration, group: &Group) -> Notice {
     let hangs = Hangs::look(shared, filter, group).await;
     let what = format!(
-        "{} of {} for {}, {}, {} not delivered since {}: {}",
+        "{} of {} for {}, {}, {} {}: {}",
         group.count,
         named(group),
         group.to,
         filter.priority,
-        if group.count == 1 { "is" } else { "are" },
+        if group.count == 1 {
+            "is not delivered since"
+        } else {
+            "are not delivered, the first since"
+        },
         group.oldest,
         hangs.words(shared, group),
     );
@@ -167,9 +171,9 @@ impl Hangs {
             return hangs;
         }
         hangs.far = group.in_far_custody;
-        let (account, filter) = (group.account, filter.clone());
+        let (account, priority) = (group.account, filter.priority);
         let ids = shared
-            .ledger(move |projection| projection.late_here(account, &filter, LOOKED_UP_MAX))
+            .ledger(move |projection| projection.in_flight_here(account, priority, LOOKED_UP_MAX))
             .await;
         for delivery in ids.and_then(Result::ok).unwrap_or_default() {
             // Gone means that it moves just now.

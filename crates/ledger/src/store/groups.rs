@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::query::rows;
 use super::read::{self, Stored};
-use super::{Projection, ProjectionError};
+use super::{LIMIT_MAX, Projection, ProjectionError};
 use crate::progress::State;
 use crate::view::Direction;
 
@@ -80,8 +80,8 @@ fn group(row: &Row<'_>) -> Result<Group, rusqlite::Error> {
 }
 
 impl Projection {
-    /// Studies of which something is late, the longest waiting first; at most `limit`, and
-    /// [`LIMIT_MAX`](super::LIMIT_MAX).
+    /// Studies of which something is late, with everything of them that is in flight with that priority, the longest
+    /// waiting first; at most `limit`, and [`LIMIT_MAX`].
     ///
     /// # Errors
     /// [`ProjectionError::Database`].
@@ -90,10 +90,11 @@ impl Projection {
             Places::Only(route) => (Some(route.as_str()), Vec::new()),
             Places::AllBut(routes) => (None, routes.clone()),
         };
+        // Which accounts it is stands in a small index; how many there are of them is asked of those alone.
         let sql = format!(
             "SELECT {COLUMNS}, NULL FROM delivery d JOIN account a ON a.id = d.account \
-             WHERE d.state = 1 AND d.priority = ?1 AND d.state_at <= ?2 \
-             AND (?3 IS NULL OR (a.direction = 0 AND a.route = ?3)) \
+             WHERE d.account IN (SELECT account FROM delivery WHERE state = 1 AND priority = ?1 AND state_at <= ?2) \
+             AND d.state = 1 AND d.priority = ?1 AND (?3 IS NULL OR (a.direction = 0 AND a.route = ?3)) \
              AND (a.direction = 1 OR a.route NOT IN (SELECT value FROM json_each(?4))) \
              GROUP BY a.id ORDER BY min(d.state_at) LIMIT ?5"
         );
@@ -109,25 +110,20 @@ impl Projection {
         Ok(statement.query_map(values, group)?.collect::<Result<_, _>>()?)
     }
 
-    /// The first of an account's deliveries that are late and that the far edge does not have.
+    /// The first of an account's deliveries in flight that the far edge does not have.
     ///
     /// # Errors
     /// [`ProjectionError::Database`].
-    pub fn late_here(
+    pub fn in_flight_here(
         &self,
         account: i64,
-        filter: &LateFilter,
+        priority: Priority,
         limit: usize,
     ) -> Result<Vec<DeliveryId>, ProjectionError> {
-        let sql = "SELECT id FROM delivery WHERE account = ?1 AND state = 1 AND priority = ?2 AND state_at <= ?3 \
-                   AND custody_at IS NULL ORDER BY state_at LIMIT ?4";
+        let sql = "SELECT id FROM delivery WHERE account = ?1 AND state = 1 AND priority = ?2 AND custody_at IS NULL \
+                   ORDER BY state_at LIMIT ?3";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let values = params![
-            account,
-            filter.priority.code(),
-            filter.before.unix_micros(),
-            rows(limit)
-        ];
+        let values = params![account, priority.code(), rows(limit)];
         let ids: Vec<String> = statement
             .query_map(values, |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -135,7 +131,7 @@ impl Projection {
     }
 
     /// What is held or has failed, by study and reason, the oldest first; at most `limit`, and
-    /// [`LIMIT_MAX`](super::LIMIT_MAX).
+    /// [`LIMIT_MAX`].
     ///
     /// # Errors
     /// [`ProjectionError::Database`].
@@ -172,6 +168,22 @@ impl Projection {
         let mut statement = self.connection.prepare_cached(sql)?;
         let one = |row: &Row<'_>| Ok((row.get(0)?, read::time(row.get(1)?)));
         Ok(statement.query_map([], one)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Instances that were answered with a failure since `since`: source, rule or other reason, how many, when last.
+    ///
+    /// # Errors
+    /// [`ProjectionError::Database`].
+    pub fn refused_since(&self, since: WallTime) -> Result<Vec<(String, String, u64, String)>, ProjectionError> {
+        let sql = "SELECT source, rule, count(*), max(at) FROM refusal WHERE at >= ?1 GROUP BY source, rule \
+                   ORDER BY max(at) DESC LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let one = |row: &Row<'_>| {
+            let (count, at): (i64, i64) = (row.get(2)?, row.get(3)?);
+            Ok((row.get(0)?, row.get(1)?, count.unsigned_abs(), read::time(at)))
+        };
+        let values = params![since.unix_micros(), rows(LIMIT_MAX)];
+        Ok(statement.query_map(values, one)?.collect::<Result<_, _>>()?)
     }
 
     /// How far the clock of each site that deliveries went to lies behind ours at least, in microseconds: it had them on

@@ -73,7 +73,7 @@ async fn what_is_late_is_told_once_with_where_it_hangs() {
     assert!(
         late[0]
             .what
-            .contains("2 of study 1.2.3 for b/PACS, routine, are not delivered since")
+            .contains("2 of study 1.2.3 for b/PACS, routine, are not delivered, the first since")
             && late[0]
                 .what
                 .contains("2 here, waiting for the link, which is down since")

@@ -29,7 +29,7 @@ fn everywhere() -> Places {
 }
 
 #[test]
-fn what_is_late_is_counted_by_study_and_priority_with_its_oldest() {
+fn a_study_of_which_something_is_late_is_counted_whole_by_priority() {
     let facts = [
         received(1, None, 10),
         received(2, Some(Priority::Routine), 20),
@@ -51,14 +51,11 @@ fn what_is_late_is_counted_by_study_and_priority_with_its_oldest() {
             routine[0].oldest,
             routine[0].newest
         ),
-        (2, 1, at(10), at(20))
+        (3, 1, at(10), at(30))
     );
-    let filter = LateFilter {
-        priority: Priority::Routine,
-        before: at(20),
-        places: everywhere(),
-    };
-    assert_eq!(projection.late_here(routine[0].account, &filter, 10).unwrap(), [id(2)]);
+    let here = projection.in_flight_here(routine[0].account, Priority::Routine, 10);
+    assert_eq!(here.unwrap(), [id(2), id(4)]);
+    assert_eq!(late(&projection, Priority::Routine, 9, everywhere()), []);
     assert_eq!(late(&projection, Priority::Stat, 5, everywhere())[0].count, 1);
     assert_eq!(late(&projection, Priority::Stat, 4, everywhere()), []);
     assert_eq!(late(&projection, Priority::Bulk, 99, everywhere()), []);
