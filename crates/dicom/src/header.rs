@@ -27,7 +27,7 @@ use inflate::Inflater;
 use pixel_data::integer_string;
 
 pub use inflate::{DEFLATED_LEN_MAX, INFLATED_LEN_MAX};
-pub use pixel_data::{PixelData, PixelDataKind};
+pub use pixel_data::{PixelData, PixelDataKind, PixelsPlace};
 
 /// Bytes kept of one value; longer ones are cut. A person name of three component groups has at most 194 characters.
 pub const VALUE_LEN_MAX: usize = 256;
@@ -189,6 +189,12 @@ impl HeaderScan {
     #[must_use]
     pub const fn has_passed_identity(&self) -> bool {
         self.elements.has_passed_identity()
+    }
+
+    /// Where the pixels lie, once they have been reached; `None` before, without any, and in a deflated data set.
+    #[must_use]
+    pub const fn pixels(&self) -> Option<PixelsPlace> {
+        self.elements.pixels()
     }
 
     /// The next bytes of the data set.

@@ -114,6 +114,8 @@ struct RawLimits {
     slowest: Option<ByteSize>,
     max_pdu_length: Option<ByteSize>,
     tls_handshake: Option<Span>,
+    held: Option<ByteSize>,
+    association_room: Option<ByteSize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -182,6 +184,11 @@ pub struct Config {
     pub(crate) late: Late,
     /// How it is found out what PACS take.
     pub mirror: MirrorTimes,
+    /// Bytes that all rules together may hold; over it A700 is answered. Default 20 GiB.
+    pub held: u64,
+    /// Bytes that one association is thought to send: new ones are rejected (2/3/2) while the disk has less than that above
+    /// its reserve, for each that is open and the new one. Default 64 MiB.
+    pub association_room: u64,
 }
 
 impl Config {
@@ -259,6 +266,8 @@ impl Config {
             notices,
             late,
             mirror,
+            held: raw.limits.held.map_or(20 << 30, |size| size.0),
+            association_room: raw.limits.association_room.map_or(64 << 20, |size| size.0),
         })
     }
 

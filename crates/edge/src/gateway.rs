@@ -27,7 +27,7 @@ use crate::deliver::Deliverer;
 use crate::directory::{Directory, DirectoryError};
 use crate::names::Names;
 use crate::shared::{Parts, Shared};
-use crate::{consent, ingest, ledger, link, messages, mirror, notices};
+use crate::{consent, holds, ingest, ledger, link, messages, mirror, notices};
 
 /// What the edge calls itself on links.
 pub(crate) const BUILD: &str = concat!("edge-gateway ", env!("CARGO_PKG_VERSION"));
@@ -204,6 +204,7 @@ impl Gateway {
         tasks.spawn(ledger::keep(Arc::clone(&shared)));
         tasks.spawn(consent::keep(Arc::clone(&shared)));
         tasks.spawn(kept::keep(Arc::clone(&shared)));
+        tasks.spawn(holds::keep(Arc::clone(&shared)));
         tasks.spawn(Arc::clone(&shared.names).keep(shared.stop.clone()));
         tasks.spawn(messages::receive(Arc::clone(&shared)));
         tasks.spawn(messages::introduce(Arc::clone(&shared)));

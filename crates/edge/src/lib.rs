@@ -25,6 +25,7 @@ mod echo;
 pub mod fuzzing;
 mod gateway;
 mod hold;
+mod holds;
 mod ingest;
 mod ledger;
 mod link;

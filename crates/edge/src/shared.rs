@@ -22,7 +22,8 @@ use crate::asking::Asking;
 use crate::config::{Config, Destination};
 use crate::directory::Directory;
 use crate::echo::FarEchoes;
-use crate::ingest::{Hall, Rejections};
+use crate::holds::Holds;
+use crate::ingest::{Hall, Reader, Rejections, open_reader};
 use crate::messages::UnknownSites;
 use crate::mirror::{self, FarMirrors, Wanted};
 use crate::names::Names;
@@ -88,6 +89,9 @@ pub(crate) struct Shared {
     pub(crate) mirror_wanted: Wanted,
     /// Callers that were rejected lately.
     pub(crate) rejections: Rejections,
+    /// Bytes that rules hold.
+    pub(crate) holds: Holds,
+    reader: OnceLock<Reader>,
 }
 
 impl fmt::Debug for Shared {
@@ -172,6 +176,8 @@ impl Shared {
             quiet: QuietStudies::default(),
             notices: Desk::default(),
             rejections: Rejections::default(),
+            holds: Holds::default(),
+            reader: OnceLock::new(),
         }
     }
 
@@ -193,6 +199,12 @@ impl Shared {
         }
         // Remembered when nobody waits just now.
         self.announce.notify_one();
+    }
+
+    /// The ledger, for short questions on a thread that may block, whatever is being written to it. `None`: it cannot be
+    /// opened.
+    pub(crate) fn reader(&self) -> Option<&Mutex<Projection>> {
+        self.reader.get_or_init(|| open_reader(&self.folder)).as_ref()
     }
 
     /// Asks the ledger on a thread that may block.

@@ -9,6 +9,7 @@
 
 mod apply;
 mod groups;
+mod held;
 mod notices;
 mod query;
 mod read;

@@ -345,3 +345,18 @@ pub struct LoopView {
     /// All of it in words.
     pub words: String,
 }
+
+/// What a rule holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeldView {
+    /// The rule, as `rule 3 (raw data)`.
+    pub rule: String,
+    /// Instances that it holds.
+    pub instances: u64,
+    /// Bytes of their data sets.
+    pub bytes: u64,
+    /// When the oldest was received.
+    pub oldest: String,
+    /// When the first of them is discarded; `None`: when somebody says so.
+    pub ends: Option<String>,
+}

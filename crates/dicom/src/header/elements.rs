@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::element::{ELEMENT_HEADER_MAX, Element, is_vr};
-use super::pixel_data::{PixelAttributes, PixelDataKind};
+use super::pixel_data::{PixelAttributes, PixelDataKind, PixelsPlace};
 use super::{Header, NUMBER_OF_STUDY_RELATED_INSTANCES, ScanOutcome, VALUE_LEN_MAX};
 use crate::transfer_syntax::Encoding;
 
@@ -56,6 +56,7 @@ pub(super) struct Elements {
     last_tag: u32,
     has_passed_identity: bool,
     pixel_attributes: PixelAttributes,
+    pixels: Option<PixelsPlace>,
     header: Header,
 }
 
@@ -85,12 +86,17 @@ impl Elements {
             last_tag,
             has_passed_identity: false,
             pixel_attributes: PixelAttributes::default(),
+            pixels: None,
             header: Header::default(),
         }
     }
 
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.expect, Expect::Nothing)
+    }
+
+    pub(super) const fn pixels(&self) -> Option<PixelsPlace> {
+        self.pixels
     }
 
     pub(super) const fn has_passed_identity(&self) -> bool {
@@ -257,6 +263,10 @@ impl Elements {
             return self.ended(ScanOutcome::Complete);
         }
         if let Some(kind) = PixelDataKind::of(tag) {
+            self.pixels = Some(PixelsPlace {
+                offset: value_begin,
+                len: (element.length != UNDEFINED).then_some(element.length),
+            });
             if element.length != UNDEFINED {
                 let attributes = &self.pixel_attributes;
                 self.header.pixel_data = Some(attributes.place(kind, value_begin, element.length));

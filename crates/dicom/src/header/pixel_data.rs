@@ -28,6 +28,15 @@ pub struct PixelData {
     pub pixel_representation: Option<u16>,
 }
 
+/// Where the value of Pixel Data lies, native or encapsulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelsPlace {
+    /// Where its value begins, in bytes from the data set's beginning: at the Basic Offset Table when it is encapsulated.
+    pub offset: u64,
+    /// Bytes of the value as the element says; `None` when it is encapsulated, for its end is not looked for.
+    pub len: Option<u32>,
+}
+
 /// The three elements that pixels are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PixelDataKind {

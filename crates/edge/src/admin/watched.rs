@@ -1,6 +1,7 @@
-//! What is seen of each source, for `status`.
+//! What is seen of each source and what rules hold, for `status`.
 
 use packhorse_daemon::admin::AdminError;
+use packhorse_ledger::store::ProjectionError;
 use packhorse_ledger::view::SourceView;
 use serde_json::{Value, json};
 
@@ -8,18 +9,22 @@ use super::Door;
 use crate::watch::hold_rule;
 
 impl Door {
-    /// The status with what is seen of the sources.
+    /// The status with what is seen of the sources, and what rules hold.
     pub(super) async fn with_sources(&self, mut status: Value) -> Result<Value, AdminError> {
         self.fresh().await?;
-        let sources = self.shared.ledger(|projection| projection.sources()).await;
-        let sources = match sources {
-            Some(Ok(sources)) => sources,
+        let asked = self
+            .shared
+            .ledger(|projection| Ok::<_, ProjectionError>((projection.sources()?, projection.held_by_rules()?)))
+            .await;
+        let (sources, held) = match asked {
+            Some(Ok(answers)) => answers,
             Some(Err(error)) => return Err(AdminError::failed(&error)),
             None => return Err(AdminError::new("failed", "the ledger does not answer")),
         };
         let sources: Vec<Value> = sources.iter().map(shown).collect();
         if let Value::Object(keys) = &mut status {
             keys.insert("sources".to_owned(), Value::Array(sources));
+            keys.insert("held_by_rules".to_owned(), json!(held));
         }
         Ok(status)
     }

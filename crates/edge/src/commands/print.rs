@@ -184,12 +184,13 @@ fn instance(delivery: &Value) -> String {
         again => format!(" (sent again: {again})"),
     };
     format!(
-        "    {:<10} {} {} {} {}{again}",
+        "    {:<10} {} {} {} {}{}{again}",
         text(delivery, "state"),
         text(delivery, "status"),
         text(delivery, "class_name"),
         text(delivery, "sop_instance"),
-        text(delivery, "reason"),
+        reason,
+        watched::of_repeat(delivery)
     )
 }
 

@@ -12,6 +12,7 @@ use super::problems::Problems;
 pub(super) struct RawWatch {
     pub(super) resend_times: Option<u32>,
     pub(super) resend_within: Option<Span>,
+    pub(super) held_look: Option<Span>,
 }
 
 /// What is watched for.
@@ -21,6 +22,8 @@ pub struct WatchConfig {
     pub resend_times: u32,
     /// Within this time. Default 1 h.
     pub resend_within: Duration,
+    /// How often it is looked whether holds have ended. Default 1 min.
+    pub held_look: Duration,
 }
 
 pub(super) fn watch(raw: &RawWatch, problems: &mut Problems) -> WatchConfig {
@@ -35,5 +38,6 @@ pub(super) fn watch(raw: &RawWatch, problems: &mut Problems) -> WatchConfig {
     WatchConfig {
         resend_times,
         resend_within: problems.span("watch", "resend_within", raw.resend_within, hour),
+        held_look: problems.span("watch", "held_look", raw.held_look, Duration::from_secs(60)),
     }
 }

@@ -5,18 +5,32 @@ use packhorse_dicom::header::HeaderScan;
 use packhorse_dicom::transfer_syntax;
 use packhorse_dicom::uid::TransferSyntaxUid;
 use packhorse_envelope::{AssociatedData, Original, Sealed, TrailerFields, Writer};
+use packhorse_ids::Digest;
+
+use super::pixels::Pixels;
 
 /// What is learned of an instance while its fragments come: nothing of it is parsed and written again.
 #[derive(Debug)]
 pub(crate) struct Measure {
     scan: HeaderScan,
+    pixels: Pixels,
     original: Original,
+}
+
+/// What was learned of it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) scan: HeaderScan,
+    /// Digest of the pixels; `None`: there are none, or they were not found.
+    pub(crate) pixels: Option<Digest>,
+    pub(crate) original: Original,
 }
 
 impl Measure {
     pub(crate) fn new(transfer_syntax: &TransferSyntaxUid) -> Self {
         Self {
             scan: HeaderScan::new(transfer_syntax::encoding_of(transfer_syntax)),
+            pixels: Pixels::default(),
             original: Original::default(),
         }
     }
@@ -26,11 +40,16 @@ impl Measure {
         if !self.scan.is_done() {
             self.scan.push(fragment);
         }
+        self.pixels.push(&self.scan, fragment);
         self.original.push(fragment);
     }
 
-    pub(crate) fn finish(self) -> (HeaderScan, Original) {
-        (self.scan, self.original)
+    pub(crate) fn finish(self) -> Measured {
+        Measured {
+            scan: self.scan,
+            pixels: self.pixels.finish(),
+            original: self.original,
+        }
     }
 }
 

@@ -107,6 +107,17 @@ impl EdgeDecide<'_> {
     }
 }
 
+/// Whether the disk takes what the open associations and one more may send: before they are told A700, which to most senders
+/// means lost and not later, no more of them are let in.
+fn has_room(shared: &Shared) -> bool {
+    let associations = u64::try_from(shared.association_count()).unwrap_or(u64::MAX);
+    let needed = shared
+        .config
+        .association_room
+        .saturating_mul(associations.saturating_add(1));
+    shared.spool.room_left() >= needed
+}
+
 fn uncertified(calling: &AeTitle, distrust: &Distrust) -> String {
     format!("{calling} came with another certificate than tls in its [[source]] allows: {distrust}")
 }
@@ -129,6 +140,10 @@ impl Decide for EdgeDecide<'_> {
             }
         };
         // Only who may call takes a place.
+        if !has_room(self.shared) {
+            tracing::warn!(%calling, %peer, "rejected for now: the disk has no room for what it may send");
+            return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
+        }
         let Some(place) = self.shared.count_in(peer) else {
             tracing::warn!(%calling, %peer, "rejected for now: too many associations (limits in edge.toml)");
             return Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);

@@ -11,24 +11,31 @@ use packhorse_dicom::status::Status;
 use packhorse_dicom::transfer_syntax::encoding_of;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_envelope::{AssociatedData, Sealed, TrailerFields};
-use packhorse_ids::{Kind, PayloadId, Priority, Routing, Sequence};
+use packhorse_ids::{DeliveryId, Digest, Kind, PayloadId, Priority, Routing, Sequence};
 use packhorse_ledger::Origin;
-use packhorse_ledger::fact::{Fact, InstanceReceived, InstanceRefused, ReceivedDetails};
+use packhorse_ledger::fact::{
+    Compared, Discarded, Fact, InstanceReceived, InstanceRefused, InstanceRepeated, ReceivedDetails,
+};
 use packhorse_ledger::identity::{Identity, printable};
-use packhorse_policy::{InstanceDecision, Route};
+use packhorse_policy::{Hold, InstanceDecision, Route};
 use packhorse_spool::{
-    Body, Custody, INLINE_LEN_MAX, Index as _, NewEntry, NewState, PayloadWriter, Payloads as _, StoreError,
+    Body, Custody, Entry, EntryState, INLINE_LEN_MAX, Index as _, NewEntry, NewState, PayloadWriter, Payloads as _,
+    Settlement, StoreError,
 };
 use tokio::sync::mpsc;
 
 use super::intake::{Measure, Sealing};
 use super::journal::Journal;
 use super::judge::{self, Told};
+use super::repeats::{self, Come, Lookup, Repeat};
 use crate::hold::HeldBy;
-use crate::shared::{LINK_QUEUE, Shared, draw, queue};
+use crate::holds;
+use crate::shared::{LINK_QUEUE, Shared, draw, fact_bytes, queue};
 
 /// Fragments that may wait for the worker of a long data set: 16 of 128 KiB.
 const FRAGMENTS_MAX: usize = 16;
+/// HIGH in a command's Priority (0000,0700).
+const PRIORITY_HIGH: u16 = 1;
 
 /// Where a data set's fragments come from.
 pub(crate) trait Data: Send {
@@ -65,6 +72,11 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
+    const SUCCESS: Self = Self {
+        status: Status::SUCCESS,
+        comment: None,
+    };
+
     fn refused(status: Status, comment: impl Into<String>) -> Self {
         Self {
             status,
@@ -86,6 +98,7 @@ impl Taken {
 /// Sealed bytes, small in memory or large in the spool.
 struct Kept {
     header: Header,
+    pixels: Option<Digest>,
     sealed: Sealed,
     body: Body,
 }
@@ -128,6 +141,7 @@ pub(crate) async fn take<D: Data>(
         let refused = Taken::refused(status, comment);
         return Ok(custody.refuse(refused, &rule.to_string(), Some(&header), journal).await);
     }
+    let lookup = repeats::look(shared, &offered.proposal.called_ae_title, &offered.source, &instance);
     let payload = draw::payload();
     let associated = AssociatedData {
         payload,
@@ -141,9 +155,8 @@ pub(crate) async fn take<D: Data>(
         Ok(kept) => kept,
         Err(error) => return Ok(custody.refuse(Taken::of_store(&error), "spool", None, journal).await),
     };
-    Ok(custody
-        .commit(route, &associated, kept, (class, instance), journal)
-        .await)
+    let uids = (class, instance);
+    Ok(custody.commit(route, &associated, kept, uids, lookup, journal).await)
 }
 
 struct Custodian<'a> {
@@ -168,23 +181,103 @@ impl Custodian<'_> {
         associated: &AssociatedData,
         kept: Kept,
         (class, instance): (SopClassUid, SopInstanceUid),
+        lookup: Lookup,
         journal: &mut Journal,
     ) -> Taken {
-        let Kept { header, sealed, body } = kept;
-        let decided = judge::at_end(self.shared, self.offered, &class, &header, sealed.original_length);
-        let (priority, held_by) = match decided {
+        let length = kept.sealed.original_length;
+        let decided = judge::at_end(self.shared, self.offered, &class, &kept.header, length);
+        let (priority, hold) = match decided {
             InstanceDecision::Accept { priority, .. } => (priority, None),
-            InstanceDecision::Hold(hold) => (hold.priority, Some(hold.rule.to_string())),
+            InstanceDecision::Hold(hold) => (hold.priority, Some(hold)),
             InstanceDecision::Refuse { status, comment, rule } => {
                 let refused = Taken::refused(status, comment);
-                return self.refuse(refused, &rule.to_string(), Some(&header), journal).await;
+                return self
+                    .refuse(refused, &rule.to_string(), Some(&kept.header), journal)
+                    .await;
             }
         };
-        let routing = routing(associated, priority, &sealed);
-        let by_rule = |rule: &String| HeldBy::Rule(rule.clone()).new_state();
-        let state = held_by.as_ref().map_or(NewState::Ready, by_rule);
-        let delivery = routing.delivery;
-        let received = InstanceReceived {
+        let routing = routing(associated, self.urgency(priority), &kept.sealed);
+        let come = Come {
+            routing: &routing,
+            transfer_syntax: &self.offered.transfer_syntax,
+            sha256: &kept.sealed.sha256,
+            pixels: kept.pixels.as_ref(),
+            is_held: hold.is_some(),
+        };
+        let repeat = repeats::judge(self.shared, lookup.found().await, &come).await;
+        let received = self.received(
+            route,
+            &kept,
+            (routing.delivery, routing.priority),
+            (class, instance),
+            hold.as_ref(),
+            &repeat,
+        );
+        if let Repeat::Joins(delivery) = repeat {
+            return self.join(delivery, &received, &kept.header, journal).await;
+        }
+        if let Some(hold) = &hold
+            && let Err(comment) = holds::may_hold(self.shared, hold, length).await
+        {
+            if let Repeat::Replaces(_, old) = &repeat {
+                repeats::give_back(self.shared, old.routing.delivery).await;
+            }
+            let refused = Taken::refused(Status::OUT_OF_RESOURCES, comment);
+            return self
+                .refuse(refused, &hold.rule.to_string(), Some(&kept.header), journal)
+                .await;
+        }
+        let state = match (&hold, &repeat) {
+            (Some(hold), _) => HeldBy::Rule(hold.rule.to_string()).new_state(),
+            // Whoever held the one that it replaces has not let it go.
+            (None, Repeat::Replaces(_, old)) if old.state == EntryState::Held => HeldBy::of(old).new_state(),
+            (None, _) => NewState::Ready,
+        };
+        let entry = NewEntry {
+            routing,
+            queue: queue(LINK_QUEUE),
+            body: kept.body,
+            custody: Custody::UntilReleased,
+            state,
+        };
+        let taken = self.write(entry, received, &kept.header, journal).await;
+        if let Repeat::Replaces(compared, old) = repeat {
+            self.replaced(&taken, *old, compared).await;
+        }
+        if let Some(hold) = hold.filter(|_| taken.status == Status::SUCCESS) {
+            self.shared.holds.add(&hold.rule, length);
+        }
+        taken
+    }
+
+    /// By rule; a source whose command may say so too makes it STAT by HIGH (PS3.7 §9.1.1.1).
+    fn urgency(&self, by_rule: Priority) -> Priority {
+        let sources = self.shared.config.engine.sources();
+        let source = sources.iter().find(|source| source.name() == self.offered.source);
+        let is_trusted = source.is_some_and(packhorse_policy::Source::trusts_dimse_priority);
+        if is_trusted && self.offered.command.priority == PRIORITY_HIGH {
+            Priority::Stat
+        } else {
+            by_rule
+        }
+    }
+
+    fn received(
+        &self,
+        route: &Route,
+        kept: &Kept,
+        (delivery, priority): (DeliveryId, Priority),
+        (class, instance): (SopClassUid, SopInstanceUid),
+        hold: Option<&Hold>,
+        repeat: &Repeat,
+    ) -> InstanceReceived {
+        let (header, at) = (&kept.header, self.shared.clock.now());
+        let originator = self.offered.command.move_originator.as_ref();
+        let (replaces, held_by) = match repeat {
+            Repeat::Replaces(_, old) => (Some(old.routing.delivery), who_holds(old)),
+            _ => (None, None),
+        };
+        InstanceReceived {
             delivery,
             origin: self.offered.origin,
             route: self.offered.proposal.called_ae_title.clone(),
@@ -197,39 +290,99 @@ impl Custodian<'_> {
             series: printable(header.series_instance_uid.as_deref()),
             modality: printable(header.modality.as_deref()),
             transfer_syntax: self.offered.transfer_syntax.clone(),
-            length: sealed.original_length,
-            sha256: sealed.sha256,
+            length: kept.sealed.original_length,
+            sha256: kept.sealed.sha256,
             declared: header.number_of_study_related_instances,
-            identity: Identity::from_header(&header, self.shared.config.ledger_identity),
-            at: self.shared.clock.now(),
-            repeat: false,
-            replaces: None,
-            held_by,
-            details: ReceivedDetails::default(),
+            identity: Identity::from_header(header, self.shared.config.ledger_identity),
+            at,
+            repeat: *repeat != Repeat::First,
+            replaces,
+            held_by: hold.map(|hold| hold.rule.to_string()).or(held_by),
+            details: ReceivedDetails {
+                pixels: kept.pixels,
+                compared: repeat.compared(),
+                move_originator: originator.map(|from| {
+                    let title = printable(Some(&from.ae_title)).unwrap_or_default();
+                    format!("{}/{}", title.chars().take(16).collect::<String>(), from.message_id)
+                }),
+                held_until: hold
+                    .and_then(|hold| hold.end.after())
+                    .map(|span| at.saturating_add(span)),
+            },
             priority: Some(priority),
-        };
+        }
+    }
+
+    /// A repeat of what waits here, byte for byte: on record, and delivered once.
+    async fn join(
+        &self,
+        delivery: DeliveryId,
+        received: &InstanceReceived,
+        header: &Header,
+        journal: &mut Journal,
+    ) -> Taken {
+        let own = [Fact::InstanceRepeated(InstanceRepeated {
+            delivery,
+            origin: received.origin,
+            sop_instance: received.sop_instance.clone(),
+            at: received.at,
+        })];
+        let facts = journal.with(&own);
+        let written = self.shared.spool.commit(self.shared.epoch, Vec::new(), facts).await;
+        repeats::give_back(self.shared, delivery).await;
+        match written {
+            Ok(_) => {
+                journal.written(&own);
+                tracing::debug!(%delivery, "in custody already");
+                Taken::SUCCESS
+            }
+            Err(error) => {
+                self.refuse(Taken::of_store(&error), "spool", Some(header), journal)
+                    .await
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        entry: NewEntry,
+        received: InstanceReceived,
+        header: &Header,
+        journal: &mut Journal,
+    ) -> Taken {
+        let delivery = received.delivery;
         let own = [Fact::InstanceReceived(Box::new(received))];
-        let entry = NewEntry {
-            routing,
-            queue: queue(LINK_QUEUE),
-            body,
-            custody: Custody::UntilReleased,
-            state,
-        };
         let facts = journal.with(&own);
         match self.shared.spool.commit(self.shared.epoch, vec![entry], facts).await {
             Ok(_) => {
                 journal.written(&own);
                 tracing::debug!(%delivery, "in custody");
-                Taken {
-                    status: Status::SUCCESS,
-                    comment: None,
-                }
+                Taken::SUCCESS
             }
             Err(error) => {
-                let refused = Taken::of_store(&error);
-                self.refuse(refused, "spool", Some(&header), journal).await
+                self.refuse(Taken::of_store(&error), "spool", Some(header), journal)
+                    .await
             }
+        }
+    }
+
+    /// Discards what a repeat replaces, once that is in custody. When it cannot be now, both are delivered.
+    async fn replaced(&self, by: &Taken, old: Entry, compared: Option<Compared>) {
+        let (shared, delivery) = (self.shared, old.routing.delivery);
+        if by.status != Status::SUCCESS {
+            return repeats::give_back(shared, delivery).await;
+        }
+        let how = compared.map_or("in another transfer syntax", Compared::as_str);
+        let discarded = Fact::Discarded(Discarded {
+            delivery,
+            by: format!("replaced: resent, {how}"),
+            at: shared.clock.now(),
+        });
+        let facts = fact_bytes(&discarded).into_iter().collect();
+        let settlements = vec![(delivery, Settlement::Discarded)];
+        if let Err(error) = shared.spool.settle(shared.epoch, settlements, facts).await {
+            tracing::warn!(%delivery, error = chain(&error), "what is replaced is delivered too");
+            repeats::give_back(shared, delivery).await;
         }
     }
 
@@ -264,6 +417,15 @@ impl Custodian<'_> {
             }
         }
         refused
+    }
+}
+
+/// Who holds an entry, in a fact's words; `None`: nobody.
+fn who_holds(entry: &Entry) -> Option<String> {
+    match HeldBy::of(entry) {
+        _ if entry.state != EntryState::Held => None,
+        HeldBy::Rule(who) | HeldBy::Operator(who) => Some(who),
+        HeldBy::Consent | HeldBy::Arrival | HeldBy::Stray => Some("somebody".to_owned()),
     }
 }
 
@@ -310,8 +472,8 @@ async fn receive<D: Data>(
         measure.push(&fragment);
         sealing.push(fragment);
     }
-    let (scan, original) = measure.finish();
-    let (sealed, rest) = sealing.finish(original, fields);
+    let measured = measure.finish();
+    let (sealed, rest) = sealing.finish(measured.original, fields);
     let body = if sealed.length <= INLINE_LEN_MAX as u64 {
         Body::Inline(rest.concat().into())
     } else {
@@ -325,8 +487,12 @@ async fn receive<D: Data>(
             Err(error) => return Ok(Err(error)),
         }
     };
-    let header = scan.finish();
-    Ok(Ok(Kept { header, sealed, body }))
+    Ok(Ok(Kept {
+        header: measured.scan.finish(),
+        pixels: measured.pixels,
+        sealed,
+        body,
+    }))
 }
 
 async fn append(writer: &mut dyn PayloadWriter, pieces: Vec<Bytes>) -> Result<(), StoreError> {
@@ -379,14 +545,15 @@ async fn receive_long<D: Data>(
         Ok(written) => written,
         Err(error) => return Ok(Err(error)),
     };
-    let (scan, original) = measure.finish();
-    let (sealed, rest) = sealing.finish(original, fields);
+    let measured = measure.finish();
+    let (sealed, rest) = sealing.finish(measured.original, fields);
     let stored = async {
         append(&mut *writer, rest).await?;
         writer.finish().await
     };
     let kept = |locator| Kept {
-        header: scan.finish(),
+        header: measured.scan.finish(),
+        pixels: measured.pixels,
         sealed,
         body: Body::Stored(locator),
     };

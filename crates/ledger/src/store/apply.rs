@@ -250,6 +250,7 @@ fn instance_received(transaction: &Transaction<'_>, number: i64, received: &Inst
         received.replaces.map(|delivery| delivery.to_string()),
         received.details.held_until.map(WallTime::unix_micros),
         received.priority.unwrap_or_default().code(),
+        received.held_by,
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values)?;
     let Some(rule) = &received.held_by else {
@@ -300,6 +301,7 @@ fn instance_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         Null,
         Null,
         arrived.priority.unwrap_or_default().code(),
+        Null,
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -341,6 +343,7 @@ fn envelope_arrived(transaction: &Transaction<'_>, number: i64, arrived: &Arrive
         Null,
         Null,
         Priority::default().code(),
+        Null,
     ];
     transaction.prepare_cached(INSERT_DELIVERY)?.execute(values).map(drop)
 }
@@ -351,8 +354,8 @@ const UNREAD: &str = "(unread)";
 /// A delivery that is here already stays as it is: facts may be repeated.
 const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO delivery (id, number, account, origin, sop_class, sop_instance, \
      series, modality, transfer_syntax, length, sha256, repeat, received_at, state, reason, pixels, \
-     compared, replaces, held_until, priority, state_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?13)";
+     compared, replaces, held_until, priority, held_by, state_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?13)";
 
 /// The account's row, made when it is not there. A value that is said replaces the one before; one that is not, does not.
 fn account(transaction: &Transaction<'_>, entry: &Entry<'_>) -> Result<i64, rusqlite::Error> {

@@ -76,6 +76,7 @@ CREATE TABLE delivery (
     pixels TEXT,                      -- digest of its pixels
     compared TEXT,                    -- how it differs from the one before
     replaces TEXT,                    -- the delivery that it replaces
+    held_by TEXT,                     -- the rule that held it from the beginning
     held_until INTEGER,               -- when its hold ends; NULL: when somebody releases it
     priority INTEGER NOT NULL,        -- 0 STAT, 1 routine, 2 bulk
     state_at INTEGER NOT NULL,        -- since when it stands so; by the far clock when the far edge said so
@@ -85,6 +86,7 @@ CREATE INDEX delivery_by_again ON delivery (again, number) WHERE again IS NOT NU
 CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);
 CREATE INDEX delivery_by_instance ON delivery (sop_instance);
 CREATE INDEX delivery_by_state ON delivery (state, number);
+CREATE INDEX delivery_held ON delivery (held_by, length, received_at, held_until) WHERE state = 2;
 CREATE INDEX delivery_by_origin ON delivery (origin, account);
 CREATE INDEX delivery_open ON delivery (priority, state_at) WHERE state = 1;
 

@@ -214,6 +214,13 @@ impl Spool {
         })
     }
 
+    /// Bytes that can still be taken before the reserve is touched; 0 also when the disk does not tell.
+    #[must_use]
+    pub fn room_left(&self) -> u64 {
+        let free = self.shared.config.disk.free(&self.shared.folder).unwrap_or(0);
+        free.saturating_sub(self.shared.config.reserve)
+    }
+
     /// Whether a write has failed; only opening it again helps.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {

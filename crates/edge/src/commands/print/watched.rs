@@ -4,9 +4,24 @@ use serde_json::Value;
 
 use super::{number, rows, text};
 
-/// Lines of `status` about the sources.
+/// Lines of `status` about what rules hold, and about the sources.
 pub(super) fn of_sources(status: &Value) -> Vec<String> {
-    rows(status, "sources").flat_map(of_source).collect()
+    let held = rows(status, "held_by_rules").map(of_hold);
+    held.chain(rows(status, "sources").flat_map(of_source)).collect()
+}
+
+fn of_hold(held: &Value) -> String {
+    let ends = match text(held, "ends") {
+        "" => "until somebody releases it".to_owned(),
+        ends => format!("the first is discarded at {ends}"),
+    };
+    format!(
+        "{} holds {} instances, {} bytes, the oldest since {}; {ends}",
+        text(held, "rule"),
+        number(held, "instances"),
+        number(held, "bytes"),
+        text(held, "oldest")
+    )
 }
 
 fn of_source(source: &Value) -> Vec<String> {
@@ -56,4 +71,16 @@ fn of_source(source: &Value) -> Vec<String> {
 pub(super) fn of_study(study: &Value) -> Vec<String> {
     let words = rows(study, "watched").filter_map(Value::as_str);
     words.map(|words| format!("    {words}")).collect()
+}
+
+/// How an instance is a repeat, and how often it came again while it waited.
+pub(super) fn of_repeat(delivery: &Value) -> String {
+    let compared = match text(delivery, "compared") {
+        "" => String::new(),
+        compared => format!("; resent, {compared}"),
+    };
+    match number(delivery, "joined") {
+        0 => compared,
+        joined => format!("{compared}; came {joined} times more while it waited"),
+    }
 }

@@ -126,7 +126,12 @@ async fn an_older_message_and_one_of_a_site_without_a_route_change_nothing_and_t
     tell("b", "PACS", 1, Vec::new());
     tell("c", "PACS", 3, Vec::new());
     tell("b", "OTHER", 3, Vec::new());
-    tell("b", "PACS", 2, vec![told("\u{1b}[2J", None, false, now), told(CT, None, false, i64::MAX)]);
+    tell(
+        "b",
+        "PACS",
+        2,
+        vec![told("\u{1b}[2J", None, false, now), told(CT, None, false, i64::MAX)],
+    );
     assert!(shared.far_mirrors.lock().far["b/PACS"].facts[0].at < i64::MAX);
     let again = FarMirrors::load(&shared.folder);
     for mirrors in [&shared.far_mirrors, &again] {

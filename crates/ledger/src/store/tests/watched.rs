@@ -120,7 +120,10 @@ fn a_stop_is_shown_with_its_study_and_what_comes_later_for_the_first_time_is_cou
     let words = "sender stopped at refused Raw Data Storage after 1 instance: it aborted";
     assert_eq!(only_study(&projection).watched, [words]);
     let sources = projection.sources().unwrap();
-    assert_eq!((sources[0].stopped, &sources[0].last_stops[0].words[..]), (1, words));
+    assert_eq!(
+        (sources[0].stopped, sources[0].last_stops[0].words.as_str()),
+        (1, words)
+    );
     // The first again, and then two that had not come.
     facts.extend([on(2, 2, "1.1"), on(2, 3, "1.2"), on(2, 4, "1.3")]);
     let projection = projected(&facts);
