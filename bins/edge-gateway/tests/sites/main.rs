@@ -15,6 +15,7 @@ mod odd;
 mod operator;
 mod outages;
 mod policy;
+mod repeats;
 mod storm;
 mod support;
 mod told;

@@ -319,11 +319,64 @@ fn log(source: &str, proposal: &Proposal, contexts: &[ContextDecision], known: &
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use packhorse_spool::{Disk, RealDisk};
+
     use super::*;
     use crate::testing::{Edge, Far, proposal, site};
 
     const TOML: &str = "[[source]]\nname = \"CT 1\"\nae_titles = [\"PACS_A\"]\nhosts = [\"pacs.invalid\"]\nasync_operations = 8\n\
                         [[route]]\ncalled_ae_title = \"ROUTE\"\nto = \"b/PACS\"\n";
+
+    /// A disk with room for one association of 64 MiB, and not for two.
+    #[derive(Debug)]
+    struct Small;
+
+    impl Disk for Small {
+        fn write(&self, file: &File, pieces: &mut [io::IoSlice<'_>], offset: u64) -> io::Result<()> {
+            RealDisk.write(file, pieces, offset)
+        }
+
+        fn sync(&self, file: &File) -> io::Result<()> {
+            RealDisk.sync(file)
+        }
+
+        fn sync_folder(&self, folder: &File) -> io::Result<()> {
+            RealDisk.sync_folder(folder)
+        }
+
+        fn free(&self, _: &Path) -> io::Result<u64> {
+            Ok(100 << 20)
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_associations_are_let_in_than_the_disk_has_room_for() {
+        let toml = TOML.replace("pacs.invalid", "127.0.0.1");
+        let edge = Edge::on_disk("a", &toml, Arc::new(Small));
+        edge.shared.directory.learn(&site("b"), Far::new("b").entry()).unwrap();
+        let proposal = proposal("PACS_A", "ROUTE");
+        let answered = |guest| {
+            let decide = EdgeDecide {
+                shared: &edge.shared,
+                guest,
+                tls: None,
+                asked: AtomicBool::new(false),
+                admitted: OnceLock::new(),
+            };
+            (decide.decide(&proposal), decide.admitted)
+        };
+        let [first, second] = [(); 2].map(|()| edge.shared.hall.enter(proposal.peer).0);
+        let (answer, open) = answered(&first);
+        assert!(matches!(answer, Answer::Accept(_)));
+        let (answer, _) = answered(&second);
+        assert_eq!(answer, Answer::Reject(Rejection::LOCAL_LIMIT_EXCEEDED));
+        drop(open);
+        assert!(matches!(answered(&second).0, Answer::Accept(_)));
+    }
 
     #[tokio::test]
     async fn a_caller_by_name_is_admitted_by_the_addresses_found_before_and_its_source_is_kept() {
