@@ -274,10 +274,7 @@ impl Deliverer {
                     self.losses.forget(delivery);
                 }
             }
-            Verdict::Destination(trouble) => {
-                settle::give_back(&shared, vec![delivery]).await;
-                self.leave_alone(trouble, &calling).await;
-            }
+            Verdict::Destination(trouble) => self.leave_alone(trouble, (delivery, &calling)).await,
         }
     }
 

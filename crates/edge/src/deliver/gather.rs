@@ -53,7 +53,8 @@ impl Deliverer {
             self.counted = Some(Instant::now());
         }
         for (key, is_late) in waiting {
-            if !is_late && !(is_counting && self.is_whole(&key).await) {
+            let is_to_go = is_late || (is_counting && self.is_whole(&key).await);
+            if !is_to_go {
                 continue;
             }
             let waiting = self
@@ -122,6 +123,15 @@ impl Deliverer {
             if let Some(quiet) = self.quiet_key(key) {
                 self.shared.quiet.forget(&quiet);
             }
+        }
+        let here: HashSet<_> = self
+            .room
+            .iter()
+            .filter_map(|(_, parcel)| self.study_of(parcel))
+            .collect();
+        let is_here = |key: &StudyKey| here.contains(key) || self.carried.values().any(|carried| carried == key);
+        if let Some(studies) = &mut self.studies {
+            studies.forget_gone(is_here);
         }
         over.into_iter().map(|(lane, _)| lane).collect()
     }

@@ -103,17 +103,17 @@ impl Deliverer {
             let Some(parcel) = self.open(&entry).await else {
                 continue;
             };
-            if let Some(until) = self.rejected_until(&self.calling(&parcel)) {
+            let is_suspect = self.losses.is_suspect(parcel.delivery());
+            let left_alone = self.alone.map(|alone| alone.until).filter(|_| is_suspect);
+            let rejected = self.rejected_until(&self.calling(&parcel));
+            if let Some(until) = left_alone.or(rejected).filter(|until| *until > Instant::now()) {
                 let at = now.saturating_add(until.saturating_duration_since(Instant::now()));
                 later.entry(at).or_default().push(parcel.delivery());
                 continue;
             }
             match self.studies.as_mut().map(|studies| studies.gather(&parcel)) {
                 Some(Gathered::Waits(at)) if at > now => later.entry(at).or_default().push(parcel.delivery()),
-                _ => {
-                    let is_suspect = self.losses.is_suspect(parcel.delivery());
-                    self.room.put(parcel, is_suspect);
-                }
+                _ => self.room.put(parcel, is_suspect),
             }
         }
         for (at, deliveries) in later {

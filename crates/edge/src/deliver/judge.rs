@@ -6,6 +6,7 @@ use std::time::Duration;
 use packhorse_association::{AssociationError, CStoreRsp, StoreError};
 use packhorse_daemon::exit::chain;
 use packhorse_dicom::ae_title::AeTitle;
+use packhorse_ids::DeliveryId;
 use packhorse_spool::backoff;
 use tokio::time::Instant;
 
@@ -95,7 +96,7 @@ impl Deliverer {
     }
 
     /// Leaves the destination alone for a while; its instances stay queued.
-    pub(super) async fn leave_alone(&mut self, trouble: Trouble, calling: &AeTitle) {
+    pub(super) async fn leave_alone(&mut self, trouble: Trouble, (delivery, calling): (DeliveryId, &AeTitle)) {
         self.failures = self.failures.saturating_add(1);
         let (shared, to) = (Arc::clone(&self.shared), Arc::clone(&self.destination));
         let times = &shared.config.delivery;
@@ -107,8 +108,19 @@ impl Deliverer {
         };
         let (now, next) = (Instant::now(), shared.clock.now().saturating_add(wait));
         match trouble {
-            Trouble::Passing(why) | Trouble::Unanswered(why) => health::down(&shared, &to, &why, next),
+            Trouble::Passing(why) => {
+                health::down(&shared, &to, &why, next);
+                settle::give_back(&shared, vec![delivery]).await;
+            }
+            Trouble::Unanswered(why) => {
+                health::down(&shared, &to, &why, next);
+                // However many there are of such, they are not in the way of others.
+                let suspects = self.room.take_all(|parcel| self.losses.is_suspect(parcel.delivery()));
+                let suspects = suspects.iter().map(Parcel::delivery).chain([delivery]);
+                settle::postpone(&shared, suspects.collect(), next).await;
+            }
             Trouble::Lasting(why) => {
+                settle::give_back(&shared, vec![delivery]).await;
                 health::paused(&shared, &to, &why, next).await;
                 if self.has_titles() && self.rejected.len() < REJECTED_MAX {
                     // Others may be welcome.

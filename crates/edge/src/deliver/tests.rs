@@ -290,6 +290,23 @@ async fn a_title_that_is_rejected_waits_and_is_told_while_others_go() {
 }
 
 #[tokio::test]
+async fn a_pacs_that_takes_no_context_at_all_is_paused_and_what_is_for_it_stays_queued() {
+    let site = Site::new(success, "calling_ae_title = \"NOBODY\"", "paused_again = \"20ms\"").await;
+    let delivery = site.routine(&instance(1)).await;
+    eventually("several tries", async || site.pacs.associations().len() >= 4).await;
+    let Some(Health::Paused { why, .. }) = site.health() else {
+        panic!("{:?}", site.health())
+    };
+    assert!(
+        why.contains("called with our title \"NOBODY\", it accepts no presentation context"),
+        "{why}"
+    );
+    let entry = site.edge.shared.spool.entry(delivery).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.attempts), (EntryState::Ready, 0));
+    site.end().await;
+}
+
+#[tokio::test]
 async fn one_on_which_the_pacs_hangs_three_times_is_on_the_failed_list() {
     let hangs = |uid: &str| if uid == "1.2" { Act::Hang } else { success(uid) };
     let site = Site::new(hangs, "", "answer = \"100ms\"").await;
@@ -336,6 +353,25 @@ async fn several_that_the_pacs_drops_are_found_out_by_those_that_come_later() {
             "{note}"
         );
     }
+    site.end().await;
+}
+
+#[tokio::test]
+async fn what_the_pacs_drops_is_put_off_so_that_others_come_into_the_room() {
+    let drops = |uid: &str| if uid.starts_with("6.") { Act::Drop } else { success(uid) };
+    let site = Site::new(drops, "", "retry_min = \"30s\"\nretry_max = \"1h\"").await;
+    let mut poison = Vec::new();
+    for number in 0..2 {
+        poison.push(site.routine(&Instance::new(&format!("6.{number}"))).await);
+    }
+    eventually("a pause", async || matches!(site.health(), Some(Health::Down { .. }))).await;
+    let shared = &site.edge.shared;
+    let is_put_off = async |delivery| {
+        let entry = shared.spool.entry(delivery).await.unwrap().unwrap();
+        entry.due > shared.clock.now()
+    };
+    // The second of them; the first counts a try.
+    eventually("its wait", async || is_put_off(poison[1]).await).await;
     site.end().await;
 }
 

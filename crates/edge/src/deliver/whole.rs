@@ -119,6 +119,11 @@ impl Studies {
             .unwrap_or_default()
     }
 
+    /// Studies that were let go and of which nothing is here any more: somebody discarded the rest, or it went in between.
+    pub(super) fn forget_gone(&mut self, is_here: impl Fn(&StudyKey) -> bool) {
+        self.all.retain(|key, study| !study.is_going || is_here(key));
+    }
+
     /// All of it that was here is done with.
     pub(super) fn forget(&mut self, key: &StudyKey) {
         self.all.remove(key);

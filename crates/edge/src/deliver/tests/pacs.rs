@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use packhorse_association::{AcceptorConfig, Request, accept};
-use packhorse_dicom::negotiation::{Answer, Proposal, ProposedContext, Rejection};
+use packhorse_dicom::negotiation::{Answer, ContextAnswer, ContextResult, Proposal, ProposedContext, Rejection};
 use packhorse_dicom::status::Status;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -50,7 +50,7 @@ impl Drop for Pacs {
 }
 
 impl Pacs {
-    /// It rejects whoever calls as `STRANGER`.
+    /// It rejects whoever calls as `STRANGER`, and every context of `NOBODY`.
     pub(crate) async fn start(act: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -108,6 +108,9 @@ async fn serve(stream: TcpStream, seen: &Mutex<Seen>, act: &(dyn Fn(&str) -> Act
     let decide = |proposal: &Proposal| {
         if proposal.calling_ae_title.as_str() == "STRANGER" {
             return Answer::Reject(Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED);
+        }
+        if proposal.calling_ae_title.as_str() == "NOBODY" {
+            return proposal.answer_each(|_| ContextAnswer::Rejected(ContextResult::NO_REASON));
         }
         proposal.answer_each(ProposedContext::accept_first)
     };
