@@ -170,7 +170,12 @@ async fn discard(shared: &Shared, due: Vec<DeliveryId>, at: WallTime) -> Result<
         let held = at.unix_micros().saturating_sub(entry.committed_at.unix_micros());
         let by = format!("{rule}: held {}", in_words(held));
         tracing::info!(%delivery, by, "a hold has ended: the instance is discarded");
-        facts.extend(fact_bytes(&Fact::Discarded(Discarded { delivery, by, at })));
+        facts.extend(fact_bytes(&Fact::Discarded(Discarded {
+            delivery,
+            by,
+            at,
+            reason: None,
+        })));
         settlements.push((delivery, Settlement::Discarded));
     }
     let count = settlements.len();

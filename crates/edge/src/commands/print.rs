@@ -189,7 +189,7 @@ fn instance(delivery: &Value) -> String {
         text(delivery, "status"),
         text(delivery, "class_name"),
         text(delivery, "sop_instance"),
-        reason,
+        text(delivery, "reason"),
         watched::of_repeat(delivery)
     )
 }

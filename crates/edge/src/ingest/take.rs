@@ -377,6 +377,7 @@ impl Custodian<'_> {
             delivery,
             by: format!("replaced: resent, {how}"),
             at: shared.clock.now(),
+            reason: None,
         });
         let facts = fact_bytes(&discarded).into_iter().collect();
         let settlements = vec![(delivery, Settlement::Discarded)];
