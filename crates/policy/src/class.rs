@@ -86,6 +86,15 @@ impl ClassPattern {
         }
     }
 
+    /// Whether it is for another service that this version knows: that is never carried.
+    pub(crate) fn is_other_service(&self) -> bool {
+        match self {
+            Self::Group(group) => *group == Group::Service,
+            Self::Retired => false,
+            Self::Uid(uid) => !self.is_storage() && sop_class::name_of(uid) != &**uid,
+        }
+    }
+
     /// Whether these match every storage class.
     pub(crate) fn are_all_storage(patterns: &[Self]) -> bool {
         let mut groups = Group::NAMES.iter().map(|(group, _)| *group);

@@ -179,11 +179,14 @@ impl Rule {
         let outcome = read_outcome(raw, path, errors);
         let priority = read_priority(raw, path, errors);
         let classes: Vec<ClassPattern> = errors.take_all(&format!("{path}.class"), &raw.class, str::parse);
-        let is_refusal = outcome.is_none_or(|outcome| outcome == Outcome::RefuseContext);
-        let service = raw.class.iter().position(|class| *class == Group::Service.to_string());
-        if let Some(place) = service.filter(|_| !is_refusal) {
-            let problem = "other services are not carried: \"service\" can only be refused with refuse-context";
-            errors.add(format!("{path}.class[{}]", place + 1), problem);
+        if outcome.is_some_and(|outcome| outcome != Outcome::RefuseContext) {
+            for (text, number) in raw.class.iter().zip(1..) {
+                if text.parse().is_ok_and(|class: ClassPattern| class.is_other_service()) {
+                    let problem =
+                        format!("other services are not carried: {text:?} can only be refused with refuse-context");
+                    errors.add(format!("{path}.class[{number}]"), problem);
+                }
+            }
         }
         let conditions = Conditions::read(raw, path, errors);
         if outcome == Some(Outcome::RefuseContext) && !conditions.is_empty() {

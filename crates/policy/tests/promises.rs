@@ -95,10 +95,14 @@ fn a_rule_that_accepts_everything_accepts_no_other_service() {
 }
 
 #[test]
-fn another_service_cannot_be_accepted_by_its_group() {
-    let errors = try_engine(&[("", "service", "", "accept")]).unwrap_err();
-    assert_eq!((errors.len(), errors[0].path.as_str()), (1, "rule[1].class[1]"));
-    engine(&[("", "service", "", "refuse-context")]);
+fn another_service_cannot_be_accepted_by_its_group_or_uid() {
+    for class in ["service", COMMITMENT] {
+        for outcome in ["accept", "hold", "refuse-instance"] {
+            let errors = try_engine(&[("", class, "", outcome)]).unwrap_err();
+            assert_eq!((errors.len(), errors[0].path.as_str()), (1, "rule[1].class[1]"));
+        }
+        engine(&[("", class, "", "refuse-context")]);
+    }
 }
 
 #[test]

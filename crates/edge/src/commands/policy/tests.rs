@@ -236,15 +236,17 @@ fn what_cannot_be_tried_is_said() {
 
 #[test]
 fn a_locked_folder_is_read_all_the_same_and_a_wrong_configuration_is_78() {
-    let folder = folder();
-    let _lock = FolderLock::create(folder.path()).unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("edge");
+    let _lock = FolderLock::create(&folder).unwrap();
+    std::fs::write(folder.join("edge.toml"), TOML).unwrap();
     let show = Policy::Show {
         to: None,
         output: Output { json: false },
     };
-    run(folder.path(), &show).unwrap();
-    std::fs::write(folder.path().join("edge.toml"), "[[rule]]\noutcome = \"drop\"\n").unwrap();
-    let error = run(folder.path(), &show).unwrap_err();
+    run(&folder, &show).unwrap();
+    std::fs::write(folder.join("edge.toml"), "[[rule]]\noutcome = \"drop\"\n").unwrap();
+    let error = run(&folder, &show).unwrap_err();
     assert_eq!(error.failure(), packhorse_daemon::exit::Failure::Config);
 }
 
