@@ -74,7 +74,7 @@ impl Door {
     /// Everything that needs no upload.
     pub(crate) async fn answer(&self, command: &str, args: &Value) -> Result<Value, AdminError> {
         match command {
-            "status" => self.with_sources(self.status()).await,
+            "status" => Ok(self.with_sources(self.status()).await),
             "routes" => Ok(self.routes(args)),
             "studies" => self.studies(args).await,
             "study" => self.study(args).await,

@@ -321,6 +321,8 @@ pub struct StopView {
     pub later: u64,
     /// When the last of them did.
     pub later_at: Option<String>,
+    /// This sender is known to go on behind a refused instance, so that it may have had no more. Not counted, and not told.
+    pub doubtful: bool,
     /// All of it in words.
     pub words: String,
 }

@@ -9,24 +9,33 @@ use super::Door;
 use crate::watch::hold_rule;
 
 impl Door {
-    /// The status with what is seen of the sources, and what rules hold.
-    pub(super) async fn with_sources(&self, mut status: Value) -> Result<Value, AdminError> {
+    /// The status with what is seen of the sources, and what rules hold. A ledger that does not answer is told in their
+    /// place: the rest of the status is wanted then above all.
+    pub(super) async fn with_sources(&self, mut status: Value) -> Value {
+        let seen = match self.seen().await {
+            Ok(seen) => seen,
+            Err(error) => json!({ "ledger_says": error.message }),
+        };
+        if let (Value::Object(keys), Value::Object(seen)) = (&mut status, seen) {
+            keys.extend(seen);
+        }
+        status
+    }
+
+    async fn seen(&self) -> Result<Value, AdminError> {
         self.fresh().await?;
         let asked = self
             .shared
             .ledger(|projection| Ok::<_, ProjectionError>((projection.sources()?, projection.held_by_rules()?)))
             .await;
-        let (sources, held) = match asked {
-            Some(Ok(answers)) => answers,
-            Some(Err(error)) => return Err(AdminError::failed(&error)),
-            None => return Err(AdminError::new("failed", "the ledger does not answer")),
-        };
-        let sources: Vec<Value> = sources.iter().map(shown).collect();
-        if let Value::Object(keys) = &mut status {
-            keys.insert("sources".to_owned(), Value::Array(sources));
-            keys.insert("held_by_rules".to_owned(), json!(held));
+        match asked {
+            Some(Ok((sources, held))) => {
+                let sources: Vec<Value> = sources.iter().map(shown).collect();
+                Ok(json!({ "sources": sources, "held_by_rules": held }))
+            }
+            Some(Err(error)) => Err(AdminError::failed(&error)),
+            None => Err(AdminError::new("failed", "the ledger does not answer")),
         }
-        Ok(status)
     }
 }
 

@@ -125,11 +125,19 @@ CREATE TABLE stop (
     study TEXT NOT NULL,              -- '' is not known
     at INTEGER NOT NULL,
     fact TEXT NOT NULL,               -- the whole of it
+    doubtful INTEGER NOT NULL,        -- the sender is known to go on, so that may have been all
     later INTEGER NOT NULL DEFAULT 0, -- instances of the study that came for the first time since
     later_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stop_by_study ON stop (study, route, source);
 CREATE INDEX stop_by_source ON stop (source, at);
+
+-- Senders that have gone on behind a refused instance.
+CREATE TABLE goes_on (
+    source TEXT NOT NULL,
+    calling TEXT NOT NULL,
+    PRIMARY KEY (source, calling)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE resend_loop (
     source TEXT NOT NULL,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::refused_classes;
 use crate::fact::{
-    AssociationEnded, AssociationOpened, Compared, InstanceReceived, InstanceRefused, InstanceRepeated, ResendLoop,
-    SenderStopped,
+    AssociationEnded, AssociationOpened, Compared, Evidence, InstanceReceived, InstanceRefused, InstanceRepeated,
+    ResendLoop, SenderStopped,
 };
 
 type Done = Result<(), rusqlite::Error>;
@@ -193,8 +193,9 @@ pub(super) fn stopped(transaction: &Transaction<'_>, stopped: &SenderStopped) ->
     let Ok(fact) = serde_json::to_string(stopped) else {
         return Ok(());
     };
-    let sql =
-        "INSERT OR IGNORE INTO stop (association, source, route, study, at, fact) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let doubtful = stopped.evidence == Evidence::EndedBehindRefusal && goes_on(transaction, stopped)?;
+    let sql = "INSERT OR IGNORE INTO stop (association, source, route, study, at, fact, doubtful) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let study = stopped.study.as_deref().unwrap_or_default();
     let values = params![
         stopped.association.to_string(),
@@ -202,12 +203,27 @@ pub(super) fn stopped(transaction: &Transaction<'_>, stopped: &SenderStopped) ->
         stopped.route.as_str(),
         study,
         stopped.at.unix_micros(),
-        fact
+        fact,
+        doubtful
     ];
-    if transaction.prepare_cached(sql)?.execute(values)? > 0 {
+    if transaction.prepare_cached(sql)?.execute(values)? > 0 && !doubtful {
         notice(transaction, &Noticed::Stopped(stopped.clone()))?;
     }
     Ok(())
+}
+
+/// Whether the sender has been seen to go on behind a refused instance: then one that came last proves nothing.
+fn goes_on(transaction: &Transaction<'_>, stopped: &SenderStopped) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM goes_on WHERE source = ?1 AND calling = ?2)";
+    let values = params![stopped.source, stopped.calling.as_str()];
+    transaction.prepare_cached(sql)?.query_row(values, |row| row.get(0))
+}
+
+/// An instance came: behind one that was refused on the same association, its sender goes on.
+fn went_on(transaction: &Transaction<'_>, origin: &str) -> Done {
+    let sql = "INSERT OR IGNORE INTO goes_on (source, calling) SELECT source, calling FROM association \
+               WHERE id = ?1 AND EXISTS (SELECT 1 FROM refusal WHERE origin = ?1)";
+    transaction.prepare_cached(sql)?.execute([origin]).map(drop)
 }
 
 pub(super) fn resend_loop(transaction: &Transaction<'_>, found: &ResendLoop) -> Done {
@@ -229,11 +245,13 @@ pub(super) fn repeated(transaction: &Transaction<'_>, number: i64, repeated: &In
         repeated.origin.to_string(),
         repeated.at.unix_micros()
     ];
-    transaction.prepare_cached(sql)?.execute(values).map(drop)
+    transaction.prepare_cached(sql)?.execute(values)?;
+    went_on(transaction, &repeated.origin.to_string())
 }
 
 /// What an instance says about senders, before its own row is there.
 pub(super) fn received(transaction: &Transaction<'_>, received: &InstanceReceived) -> Done {
+    went_on(transaction, &received.origin.to_string())?;
     if received.details.compared == Some(Compared::PixelsChanged) {
         let noticed = Noticed::PixelsChanged {
             source: received.source.clone(),

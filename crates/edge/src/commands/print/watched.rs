@@ -7,7 +7,11 @@ use super::{number, rows, text};
 /// Lines of `status` about what rules hold, and about the sources.
 pub(super) fn of_sources(status: &Value) -> Vec<String> {
     let held = rows(status, "held_by_rules").map(of_hold);
-    held.chain(rows(status, "sources").flat_map(of_source)).collect()
+    let mut lines: Vec<String> = held.chain(rows(status, "sources").flat_map(of_source)).collect();
+    if !text(status, "ledger_says").is_empty() {
+        lines.push(format!("the ledger does not answer: {}", text(status, "ledger_says")));
+    }
+    lines
 }
 
 fn of_hold(held: &Value) -> String {

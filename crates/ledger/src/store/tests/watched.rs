@@ -131,6 +131,52 @@ fn a_stop_is_shown_with_its_study_and_what_comes_later_for_the_first_time_is_cou
 }
 
 #[test]
+fn of_a_sender_that_is_known_to_go_on_one_refused_last_is_neither_counted_nor_told() {
+    let refused = |number: u8| {
+        Fact::InstanceRefused(InstanceRefused {
+            origin: Origin::Association(association(number)),
+            route: "ST_MARY".parse().unwrap(),
+            source: "PACS_A".to_owned(),
+            sop_class: RAW.to_owned(),
+            sop_instance: "1.9".to_owned(),
+            study: Some("1.2.3".to_owned()),
+            status: 0x0122,
+            rule: "rule 1".to_owned(),
+            at: at(5),
+        })
+    };
+    let last = |number: u8| {
+        let mut facts = vec![
+            opened(number, &[(CT, 0), (RAW, 0)]),
+            on(number, number, "1.1"),
+            refused(number),
+        ];
+        facts.push(ended(number, AssociationEnd::Released));
+        let mut trace = Trace::default();
+        let stops: Vec<_> = facts.iter().filter_map(|fact| trace.see(fact)).collect();
+        facts.extend(stops.into_iter().map(Fact::SenderStopped));
+        facts
+    };
+    let stopped = |facts: &[Fact]| projected(facts).sources().unwrap()[0].stopped;
+    assert_eq!(stopped(&last(1)), 1, "nothing is known of it yet");
+    let mut facts = vec![opened(2, &[(CT, 0), (RAW, 0)]), refused(2), on(2, 2, "1.2")];
+    facts.extend([ended(2, AssociationEnd::Released)]);
+    facts.extend(last(3));
+    assert_eq!(stopped(&facts), 0);
+    let projection = projected(&facts);
+    assert!(
+        !noticed(&projection)
+            .iter()
+            .any(|what| matches!(what, Noticed::Stopped(_)))
+    );
+    let words = only_study(&projection).watched.join("; ");
+    assert!(
+        words.contains("this sender goes on behind a refusal, so that may have been all"),
+        "{words}"
+    );
+}
+
+#[test]
 fn of_a_sender_that_was_refused_a_class_and_released_nothing_is_claimed() {
     let projection = projected(&attempt(1, 1, AssociationEnd::Released));
     assert_eq!(

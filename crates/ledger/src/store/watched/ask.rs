@@ -211,12 +211,12 @@ impl Projection {
         };
         let all: Vec<RefusedBySource> = statement.query_map([&source], class)?.collect::<Result<_, _>>()?;
         let (commitment, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|class| class.uid == COMMITMENT);
-        let stopped = "SELECT count(*) FROM stop WHERE source = ?1";
+        let stopped = "SELECT count(*) FROM stop WHERE source = ?1 AND doubtful = 0";
         let stopped: i64 = self
             .connection
             .prepare_cached(stopped)?
             .query_row([&source], |row| row.get(0))?;
-        let condition = "source = ?1 ORDER BY at DESC LIMIT ?2";
+        let condition = "source = ?1 AND doubtful = 0 ORDER BY at DESC LIMIT ?2";
         let last = self.stops(condition, params![source, rows(SHOWN_MAX)])?;
         let sql = "SELECT fact FROM resend_loop WHERE source = ?1 ORDER BY at DESC LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -261,19 +261,20 @@ impl Projection {
     }
 
     fn stops(&self, condition: &'static str, values: impl rusqlite::Params) -> Result<Vec<StopView>, ProjectionError> {
-        let sql = format!("SELECT fact, later, later_at FROM stop WHERE {condition}");
+        let sql = format!("SELECT fact, later, later_at, doubtful FROM stop WHERE {condition}");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let row = |row: &Row<'_>| {
             Ok((
                 row.get::<_, String>(0)?,
                 row.get::<_, i64>(1)?.unsigned_abs(),
                 row.get::<_, Option<i64>>(2)?,
+                row.get::<_, bool>(3)?,
             ))
         };
         let rows: Vec<_> = statement.query_map(values, row)?.collect::<Result<_, _>>()?;
-        let view = |(fact, later, later_at): &(String, u64, Option<i64>)| {
+        let view = |(fact, later, later_at, doubtful): &(String, u64, Option<i64>, bool)| {
             let stopped: SenderStopped = serde_json::from_str(fact).ok()?;
-            Some(StopView::of(&stopped, *later, later_at.map(read::time)))
+            Some(StopView::of(&stopped, *later, later_at.map(read::time), *doubtful))
         };
         Ok(rows.iter().filter_map(view).collect())
     }
@@ -306,7 +307,7 @@ struct Attempt {
 }
 
 impl StopView {
-    fn of(stopped: &SenderStopped, later: u64, later_at: Option<String>) -> Self {
+    fn of(stopped: &SenderStopped, later: u64, later_at: Option<String>, doubtful: bool) -> Self {
         let evidence = Evidence::as_str(stopped.evidence);
         let classes = class_names(&stopped.classes);
         let after = match stopped.instances {
@@ -326,10 +327,18 @@ impl StopView {
             source: stopped.source.clone(),
             calling: stopped.calling.to_string(),
             route: stopped.route.to_string(),
-            words: format!(
-                "sender stopped at refused {classes}{status} after {after}: {}{came}",
-                Evidence::in_words(evidence)
-            ),
+            words: if doubtful {
+                format!(
+                    "{classes} was refused{status} after {after} and nothing came behind it; this sender goes on behind a \
+                     refusal, so that may have been all{came}"
+                )
+            } else {
+                format!(
+                    "sender stopped at refused {classes}{status} after {after}: {}{came}",
+                    Evidence::in_words(evidence)
+                )
+            },
+            doubtful,
             classes: stopped.classes.clone(),
             study: stopped.study.clone(),
             instances: stopped.instances,
