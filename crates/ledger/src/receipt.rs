@@ -81,6 +81,9 @@ pub struct ResumedReceipt {
     /// When, by the far edge's clock.
     #[serde(with = "micros")]
     pub at: WallTime,
+    /// Who let it go on, or tried it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// The far edge will not deliver it: somebody there has decided so.
@@ -266,7 +269,10 @@ impl ReceiptBatch {
             }),
             Receipt::Resumed(receipt) => Fact::Reopened(Reopened {
                 delivery: receipt.delivery,
-                by: self.site.to_string(),
+                by: match &receipt.by {
+                    Some(by) => format!("{by} at {}", self.site),
+                    None => self.site.to_string(),
+                },
                 at: receipt.at,
             }),
             Receipt::Discarded(receipt) => Fact::Discarded(Discarded {
@@ -323,7 +329,12 @@ mod tests {
         let reason = "no consent".to_owned();
         let receipts = vec![
             Receipt::Held(HeldReceipt { delivery, reason, at }),
-            Receipt::Resumed(ResumedReceipt { delivery, at }),
+            Receipt::Resumed(ResumedReceipt { delivery, at, by: None }),
+            Receipt::Resumed(ResumedReceipt {
+                delivery,
+                at,
+                by: Some("operator root".to_owned()),
+            }),
         ];
         let batch = ReceiptBatch::new(SiteName::try_from("st-mary").unwrap(), "ab12".to_owned(), receipts);
         let read = ReceiptBatch::from_bytes(&batch.to_bytes().unwrap()).unwrap();
@@ -331,6 +342,7 @@ mod tests {
         let facts = read.facts();
         assert!(matches!(&facts[0], Fact::Held(held) if held.by == "st-mary: no consent"));
         assert!(matches!(&facts[1], Fact::Reopened(reopened) if reopened.by == "st-mary"));
+        assert!(matches!(&facts[2], Fact::Reopened(reopened) if reopened.by == "operator root at st-mary"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use packhorse_envelope::Reader;
 use packhorse_ids::{DeliveryId, Digest, Kind, SiteName, WallTime};
+use packhorse_ledger::fact::{Released, Reopened};
 use packhorse_ledger::view::{DeliveryView, Direction};
 use packhorse_ledger::{
     CustodyReceipt, DiscardedReceipt, Fact, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResentReceipt,
@@ -148,11 +149,10 @@ impl Receipts {
                 self.owe_source(shared, known, Receipt::Held(HeldReceipt { delivery, reason, at }))
                     .await?;
             }
-            Fact::Released(packhorse_ledger::fact::Released { delivery, at, .. })
-            | Fact::Reopened(packhorse_ledger::fact::Reopened { delivery, at, .. }) => {
-                let (delivery, at) = (*delivery, *at);
+            Fact::Released(Released { delivery, by, at }) | Fact::Reopened(Reopened { delivery, by, at }) => {
+                let (delivery, at, by) = (*delivery, *at, Some(by.clone()));
                 let known = self.open.get(&delivery).cloned();
-                self.owe_source(shared, known, Receipt::Resumed(ResumedReceipt { delivery, at }))
+                self.owe_source(shared, known, Receipt::Resumed(ResumedReceipt { delivery, at, by }))
                     .await?;
             }
             Fact::Discarded(discarded) => {
