@@ -37,7 +37,7 @@ const LINE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct AdminError {
-    /// For programs: `unknown-command`, `bad-request`, `not-found`, `failed`.
+    /// For programs: `unknown-command`, `bad-request`, `not-found`, `unconfirmed`, `failed`.
     pub code: String,
     /// For people.
     pub message: String,
@@ -317,6 +317,19 @@ mod tests {
                 other => Err(AdminError::new("unknown-command", other)),
             }
         }
+
+        async fn handle_from(
+            &self,
+            caller: &Caller,
+            command: &str,
+            args: Value,
+            upload: &mut Upload,
+        ) -> Result<Value, AdminError> {
+            match command {
+                "who" => Ok(json!(caller.name())),
+                other => self.handle(other, args, upload).await,
+            }
+        }
     }
 
     #[test]
@@ -342,6 +355,8 @@ mod tests {
             ask(folder.path(), "echo", json!(1)).await.unwrap(),
             json!({ "args": 1, "bytes": 0 })
         );
+        let who = ask(folder.path(), "who", Value::Null).await.unwrap();
+        assert_eq!(who, json!(Caller::own().name()), "by the kernel's word");
         let mut sending = Ask::begin(folder.path(), "send", Value::Null).await.unwrap();
         for chunk in [&[7; 1000][..], &[8; 5], &[]] {
             sending.upload(chunk).await.unwrap();
