@@ -137,7 +137,7 @@ pub struct Which {
     #[arg(long)]
     pub all: bool,
     /// Only say what would be done.
-    #[arg(long, id = "dry_run")]
+    #[arg(long)]
     pub dry_run: bool,
     /// How to print it.
     #[command(flatten)]

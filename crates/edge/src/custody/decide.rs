@@ -56,8 +56,8 @@ pub(super) fn decide(shared: &Shared, order: &Order, entry: Option<&Entry>, subj
     }
     let is_waiting = entry.due > shared.clock.now();
     match (&order.action, entry.state) {
-        (Action::Resend, EntryState::Kept)
-        | (Action::Retry, EntryState::Failed)
+        (Action::Resend, EntryState::Kept) => has_consent(shared, entry),
+        (Action::Retry, EntryState::Failed)
         | (Action::Hold, EntryState::Ready)
         | (Action::Discard { .. }, EntryState::Ready | EntryState::Failed | EntryState::Held)
         | (Action::Discard { force: true, .. }, EntryState::Acked) => Ok(()),
@@ -82,6 +82,20 @@ pub(super) fn decide(shared: &Shared, order: &Order, entry: Option<&Entry>, subj
         (_, EntryState::Failed) => not("it is on the failed list: `edge-gateway retry` tries it again"),
         (_, EntryState::Kept) => not("it was delivered: `edge-gateway resend` sends it again"),
     }
+}
+
+/// What was delivered does not go there again from a site that may not send there any more.
+fn has_consent(shared: &Shared, entry: &Entry) -> Result<(), Not> {
+    let destinations = shared.destinations();
+    let title = title_of(&entry.queue).unwrap_or_default();
+    let mut all = destinations.iter().filter(|known| known.ae_title.as_str() == title);
+    if all.any(|known| known.accept_from.contains(&entry.routing.source)) {
+        return Ok(());
+    }
+    Err(Some(format!(
+        "{title} does not accept from {0} (any more): edge-gateway accept {0} --for {title}",
+        entry.routing.source
+    )))
 }
 
 /// Nobody's word but consent lets go what lacks it.

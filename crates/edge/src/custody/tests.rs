@@ -419,6 +419,17 @@ async fn a_site_has_its_own_studies_sent_again_and_nobody_elses() {
     edge.spool_message("a", &message).await;
     edge.receive().await;
     assert_eq!(states(&edge, [theirs, others]).await, [READY, kept]);
+    // Delivered when it was allowed to.
+    resend::asked_by(&edge.shared, &site("c"), "1.1", None).await.unwrap();
+    assert_eq!(states(&edge, [others]).await, [kept]);
+    let answer = told(&edge, "resend", json!({ "deliveries": [others.to_string()] })).await;
+    assert!(
+        answer["not"][0]["why"]
+            .as_str()
+            .unwrap()
+            .ends_with("accept c --for PACS_B"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ impl Sites {
         let (hub, target) = (Hub::start().await, Target::start().await);
         let (a_dir, b_dir) = (hub.join("clinic-a").await, hub.join("st-mary").await);
         let toml = format!(
-            "{}[delivery]\nretry_max = \"200ms\"\n{in_delivery}",
+            "{}[delivery]\nretry_min = \"50ms\"\nretry_max = \"200ms\"\n{in_delivery}",
             receiver(&target, &["clinic-a"])
         );
         let b = Edge::start(&b_dir, &toml).await;
