@@ -61,7 +61,7 @@ pub(super) fn decide(shared: &Shared, order: &Order, entry: Option<&Entry>, subj
         | (Action::Hold, EntryState::Ready)
         | (Action::Discard { .. }, EntryState::Ready | EntryState::Failed | EntryState::Held)
         | (Action::Discard { force: true, .. }, EntryState::Acked) => Ok(()),
-        (Action::Retry, EntryState::Ready) if is_waiting => Ok(()),
+        (Action::Retry, EntryState::Ready) if is_waiting && (entry.attempts > 0 || subject.is_named) => Ok(()),
         // By its id, whoever holds it: so it was before there was `release`.
         (Action::Retry, EntryState::Held | EntryState::Acked) if subject.is_named => Ok(()),
         (Action::Release, EntryState::Held) => may_be_released(entry),
