@@ -183,9 +183,14 @@ fn instance(delivery: &Value) -> String {
         "" => String::new(),
         again => format!(" (sent again: {again})"),
     };
+    let is_warning = delivery.get("warning").and_then(Value::as_bool).unwrap_or(false);
+    let state = match text(delivery, "state") {
+        "delivered" if is_warning => "delivered with warning",
+        state => state,
+    };
     format!(
         "    {:<10} {} {} {} {}{}{again}",
-        text(delivery, "state"),
+        state,
         text(delivery, "status"),
         text(delivery, "class_name"),
         text(delivery, "sop_instance"),

@@ -39,6 +39,9 @@ impl Deliverer {
             if self.idle.is_empty() || self.is_left_alone() || !self.is_to_look(how) {
                 return;
             }
+            if self.quiet.has_changed().unwrap_or(false) {
+                self.counted = None;
+            }
             self.news.mark_unchanged();
             self.arrivals.mark_unchanged();
             self.quiet.mark_unchanged();
@@ -110,6 +113,9 @@ impl Deliverer {
                 let at = now.saturating_add(until.saturating_duration_since(Instant::now()));
                 later.entry(at).or_default().push(parcel.delivery());
                 continue;
+            }
+            if self.studies.as_ref().is_some_and(|studies| studies.is_new(&parcel)) {
+                self.counted = None;
             }
             match self.studies.as_mut().map(|studies| studies.gather(&parcel)) {
                 Some(Gathered::Waits(at)) if at > now => later.entry(at).or_default().push(parcel.delivery()),

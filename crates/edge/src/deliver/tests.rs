@@ -30,12 +30,17 @@ impl Site {
             "b",
             &format!(
                 "[[destination]]\nae_title = \"PACS\"\naddress = \"{}\"\naccept_from = [\"a\", \"b\"]\n{}{of_destination}\n\
-                 [delivery]\nretry_min = \"20ms\"\nretry_max = \"10s\"\ntry_again = \"20ms\"\n{in_delivery}\n",
+                 [delivery]\n{}try_again = \"20ms\"\n{in_delivery}\n",
                 pacs.address,
                 if of_destination.contains("calling_ae_title =") {
                     ""
                 } else {
                     "calling_ae_title = \"US\"\n"
+                },
+                if in_delivery.contains("retry_min") {
+                    ""
+                } else {
+                    "retry_min = \"20ms\"\nretry_max = \"10s\"\n"
                 },
             ),
         );

@@ -61,6 +61,11 @@ impl Studies {
         Some((parcel.entry.routing.source.clone(), study.clone()))
     }
 
+    /// Whether it is the first of its study.
+    pub(super) fn is_new(&self, parcel: &Parcel) -> bool {
+        Self::key_of(parcel).is_some_and(|key| !self.all.contains_key(&key))
+    }
+
     /// An instance has come.
     pub(super) fn gather(&mut self, parcel: &Parcel) -> Gathered {
         let Some(key) = Self::key_of(parcel) else {
