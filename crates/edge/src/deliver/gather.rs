@@ -22,7 +22,7 @@ const COUNT_PAUSE: Duration = Duration::from_millis(200);
 impl Deliverer {
     /// What was put off before a start is looked at again: who waits for what is not on disk.
     pub(super) async fn bring_forward_all(&self) {
-        let mut cursor = 0;
+        let (mut cursor, now) = (0, self.shared.clock.now());
         loop {
             let filter = Filter {
                 queue: Some(self.queue.clone()),
@@ -37,10 +37,11 @@ impl Deliverer {
             let Some((last, _)) = page.last() else { return };
             cursor = *last;
             let is_put_off = |(_, entry): &(u64, packhorse_spool::Entry)| {
-                (entry.attempts == 0 && entry.routing.kind == Kind::Delivery).then_some(entry.routing.delivery)
+                let is_put_off = entry.attempts == 0 && entry.due > now && entry.routing.kind == Kind::Delivery;
+                is_put_off.then_some(entry.routing.delivery)
             };
             let put_off: Vec<DeliveryId> = page.iter().filter_map(is_put_off).collect();
-            settle::postpone(&self.shared, put_off, self.shared.clock.now()).await;
+            settle::postpone(&self.shared, put_off, now).await;
         }
     }
 

@@ -5,6 +5,7 @@ mod handling;
 mod notices;
 mod properties;
 mod watched;
+mod whole;
 
 use super::*;
 use crate::fact::{
