@@ -368,12 +368,26 @@ pub struct OutcomeKnown {
     pub status: Option<u16>,
     /// Error Comment, or why it failed, for people.
     pub reason: Option<String>,
-    /// SHA-256 of the data set that was sent.
+    /// SHA-256 of the data set as it came from the source, which is what was sent unless it was `converted`.
     #[serde(with = "text")]
     pub sha256: Digest,
     /// When, by the far edge's clock. Of two outcomes the later counts.
     #[serde(with = "micros")]
     pub at: WallTime,
+    /// What was sent instead; `None`: the data set as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted: Option<Conversion>,
+}
+
+/// A data set that was sent in another transfer syntax than it came in, without loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversion {
+    /// The syntax it was sent in.
+    #[serde(with = "text")]
+    pub transfer_syntax: TransferSyntaxUid,
+    /// SHA-256 of the data set that was sent.
+    #[serde(with = "text")]
+    pub sha256: Digest,
 }
 
 /// See [`Fact::Failed`].

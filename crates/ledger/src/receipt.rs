@@ -7,7 +7,7 @@ use packhorse_dicom::status::{Status, StatusCategory};
 use packhorse_ids::{DeliveryId, Digest, SiteName, WallTime};
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{CustodyReceived, Discarded, Fact, Held, OutcomeKnown, Reopened, Resent};
+use crate::fact::{Conversion, CustodyReceived, Discarded, Fact, Held, OutcomeKnown, Reopened, Resent};
 use crate::{text, text::micros};
 
 /// Most receipts in one batch.
@@ -43,12 +43,15 @@ pub struct OutcomeReceipt {
     /// Error Comment, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// SHA-256 of the bytes that were sent.
+    /// SHA-256 of the original bytes, which are those that were sent unless they were `converted`.
     #[serde(with = "text")]
     pub sha256: Digest,
     /// When, by the far edge's clock.
     #[serde(with = "micros")]
     pub at: WallTime,
+    /// What was sent instead; `None`: the original bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted: Option<Conversion>,
 }
 
 impl OutcomeReceipt {
@@ -261,6 +264,7 @@ impl ReceiptBatch {
                 reason: receipt.reason.clone(),
                 sha256: receipt.sha256,
                 at: receipt.at,
+                converted: receipt.converted.clone(),
             }),
             Receipt::Held(receipt) => Fact::Held(Held {
                 delivery: receipt.delivery,
@@ -305,6 +309,7 @@ mod tests {
             reason: None,
             sha256,
             at,
+            converted: None,
         };
         let receipts = vec![custody, Receipt::Outcome(outcome)];
         ReceiptBatch::new(SiteName::try_from("st-mary").unwrap(), "ab12".to_owned(), receipts)
@@ -321,6 +326,25 @@ mod tests {
             sha = hex("09", 32)
         );
         assert_eq!(String::from_utf8(batch().signed_bytes().unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_converted_is_signed_with_both_hashes() {
+        let mut converted = batch();
+        let Some(Receipt::Outcome(outcome)) = converted.receipts.last_mut() else {
+            panic!("an outcome")
+        };
+        outcome.converted = Some(Conversion {
+            transfer_syntax: "1.2.840.10008.1.2".parse().unwrap(),
+            sha256: Digest::from_bytes([8; 32]),
+        });
+        let signed = String::from_utf8(converted.signed_bytes().unwrap()).unwrap();
+        let said = r#""converted":{"transfer_syntax":"1.2.840.10008.1.2","sha256":"0808"#;
+        assert!(signed.contains(said) && signed.contains(&"09".repeat(32)), "{signed}");
+        let read = ReceiptBatch::from_bytes(&converted.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, converted);
+        let facts = read.facts();
+        assert!(matches!(&facts[1], Fact::OutcomeKnown(outcome) if outcome.converted.is_some()));
     }
 
     #[test]

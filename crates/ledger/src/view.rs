@@ -144,6 +144,8 @@ pub struct DeliveryView {
     pub resent: u32,
     /// Who held, released, retried, discarded or sent it again, the latest last and 16 at most; empty in lists.
     pub handled: Vec<HandlingView>,
+    /// What was sent instead of the data set as it came; `None`: nothing else, or nothing yet.
+    pub converted: Option<ConvertedView>,
 }
 
 /// Something that a person should hear of.
@@ -187,6 +189,17 @@ pub struct HandlingView {
     pub reason: Option<String>,
     /// When.
     pub at: String,
+}
+
+/// A data set that was sent in another transfer syntax.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConvertedView {
+    /// UID of the syntax it was sent in.
+    pub transfer_syntax: String,
+    /// Its name, or the UID.
+    pub syntax_name: String,
+    /// SHA-256 of the data set that was sent.
+    pub sha256: String,
 }
 
 /// An open delivery of an instance, for deciding what a repeat is.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use packhorse_envelope::Reader;
 use packhorse_ids::{DeliveryId, Digest, Kind, SiteName, WallTime};
-use packhorse_ledger::fact::{Released, Reopened};
+use packhorse_ledger::fact::{Conversion, Released, Reopened};
 use packhorse_ledger::view::{DeliveryView, Direction};
 use packhorse_ledger::{
     CustodyReceipt, DiscardedReceipt, Fact, HeldReceipt, OutcomeReceipt, Receipt, ReceiptBatch, ResentReceipt,
@@ -115,6 +115,7 @@ impl Receipts {
                     reason,
                     sha256,
                     at,
+                    converted: None,
                 });
                 self.owe(arrived.from_site.clone(), custody);
                 self.owe(arrived.from_site.clone(), outcome);
@@ -126,6 +127,7 @@ impl Receipts {
                     reason: outcome.reason.clone(),
                     sha256: outcome.sha256,
                     at: outcome.at,
+                    converted: outcome.converted.clone(),
                 };
                 let known = self.open.remove(&outcome.delivery);
                 self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
@@ -137,6 +139,7 @@ impl Receipts {
                     reason: Some(failed.reason.clone()),
                     sha256: UNKNOWN_HASH,
                     at: failed.at,
+                    converted: None,
                 };
                 let known = self.open.get(&failed.delivery).cloned();
                 self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
@@ -291,6 +294,7 @@ async fn of_entry(shared: &Shared, entry: &Entry, view: Option<&DeliveryView>) -
             reason: said().or_else(|| (!entry.note.is_empty()).then(|| entry.note.clone())),
             sha256,
             at,
+            converted: view.and_then(converted),
         })),
         EntryState::Held => receipts.push(Receipt::Held(HeldReceipt {
             delivery,
@@ -330,7 +334,16 @@ fn outcome_of(delivery: DeliveryId, view: &DeliveryView, sha256: Digest, at: Wal
             reason: view.reason.clone(),
             sha256,
             at,
+            converted: converted(view),
         })
+    })
+}
+
+fn converted(view: &DeliveryView) -> Option<Conversion> {
+    let converted = view.converted.as_ref()?;
+    Some(Conversion {
+        transfer_syntax: converted.transfer_syntax.parse().ok()?,
+        sha256: converted.sha256.parse().ok()?,
     })
 }
 

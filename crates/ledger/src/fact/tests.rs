@@ -125,6 +125,10 @@ fn outcome() -> OutcomeKnown {
         reason: Some("no answer".to_owned()),
         sha256: Digest::from_bytes([2; 32]),
         at: at(5),
+        converted: Some(Conversion {
+            transfer_syntax: "1.2.840.10008.1.2.1".parse().unwrap(),
+            sha256: Digest::from_bytes([3; 32]),
+        }),
     }
 }
 

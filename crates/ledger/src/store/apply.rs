@@ -434,15 +434,23 @@ fn outcome_known(transaction: &Transaction<'_>, outcome: &OutcomeKnown, fact: &F
     if before == after {
         return Ok(());
     }
-    let sql = "UPDATE delivery SET status = ?2, reason = ?3, outcome_sha256 = ?4, outcome_at = ?5, retry_at = NULL \
-               WHERE id = ?1";
+    let sql = "UPDATE delivery SET status = ?2, reason = ?3, outcome_sha256 = ?4, outcome_at = ?5, retry_at = NULL, \
+               converted = ?6 WHERE id = ?1";
     let at = after.outcome_at.map(WallTime::unix_micros);
     let values = params![
         outcome.delivery.to_string(),
         outcome.status,
         outcome.reason,
-        outcome.sha256.to_string(),
-        at
+        outcome
+            .converted
+            .as_ref()
+            .map_or(outcome.sha256, |converted| converted.sha256)
+            .to_string(),
+        at,
+        outcome
+            .converted
+            .as_ref()
+            .map(|converted| converted.transfer_syntax.as_str()),
     ];
     transaction.prepare_cached(sql)?.execute(values)?;
     touch(transaction, outcome.delivery, outcome.at)

@@ -1,7 +1,7 @@
 //! From rows to views.
 
-use packhorse_dicom::sop_class;
 use packhorse_dicom::status::{Status, StatusCategory};
+use packhorse_dicom::{sop_class, transfer_syntax};
 use packhorse_ids::{Priority, WallTime};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -10,14 +10,14 @@ use super::apply::INCOMING;
 use crate::identity::Identity;
 use crate::progress::State;
 use crate::receipt::is_delivered;
-use crate::view::{DeliveryView, Direction, HandlingView, RefusalView};
+use crate::view::{ConvertedView, DeliveryView, Direction, HandlingView, RefusalView};
 
 /// What a delivery's row is read from; [`delivery`] takes the columns in this order.
 pub(super) const DELIVERY_COLUMNS: &str = "d.id, a.direction, a.route, a.source, a.target, d.origin, a.study, d.series, \
      d.modality, d.sop_class, d.sop_instance, d.transfer_syntax, d.length, d.sha256, d.state, d.repeat, d.received_at, \
      d.custody_at, d.custody_by, d.attempts, d.retry_at, d.status, d.outcome_at, d.outcome_sha256, d.reason, d.compared, \
      d.replaces, d.held_until, (SELECT count(*) FROM repetition r WHERE r.delivery = d.id), d.priority, d.again, \
-     (SELECT count(*) FROM handling h WHERE h.delivery = d.id AND h.what = 'sent again')";
+     (SELECT count(*) FROM handling h WHERE h.delivery = d.id AND h.what = 'sent again'), d.converted";
 
 /// A state as it stands on disk.
 pub(super) struct Stored(pub(super) State);
@@ -58,6 +58,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
     let state: Stored = row.get(14)?;
     let status: Option<u16> = row.get(21)?;
     let sent: Option<String> = row.get(23)?;
+    let converted: Option<String> = row.get(32)?;
     let is_warning = status.is_some_and(|status| Status(status).category() == StatusCategory::Warning);
     Ok(DeliveryView {
         delivery: row.get(0)?,
@@ -74,6 +75,13 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<DeliveryView, rusqlite::Error> {
         sop_instance: row.get(10)?,
         transfer_syntax: row.get(11)?,
         length: row.get::<_, i64>(12)?.unsigned_abs(),
+        converted: converted
+            .zip(sent.clone())
+            .map(|(transfer_syntax, sha256)| ConvertedView {
+                syntax_name: transfer_syntax::name_of(&transfer_syntax).to_owned(),
+                transfer_syntax,
+                sha256,
+            }),
         // Of what was not sent there is nothing to compare.
         identical: sent.filter(|_| is_delivered(status)).map(|sent| sent == sha256),
         sha256,

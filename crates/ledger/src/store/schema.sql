@@ -80,7 +80,8 @@ CREATE TABLE delivery (
     held_until INTEGER,               -- when its hold ends; NULL: when somebody releases it
     priority INTEGER NOT NULL,        -- 0 STAT, 1 routine, 2 bulk
     state_at INTEGER NOT NULL,        -- since when it stands so; by the far clock when the far edge said so
-    again INTEGER                     -- delivered and sent again: where that stands, as in state
+    again INTEGER,                    -- delivered and sent again: where that stands, as in state
+    converted TEXT                    -- the transfer syntax it was sent in; NULL: its own
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_again ON delivery (again, number) WHERE again IS NOT NULL;
 CREATE INDEX delivery_by_account ON delivery (account, sop_instance, state);

@@ -9,9 +9,9 @@ mod whole;
 
 use super::*;
 use crate::fact::{
-    Arrived, ArrivedUnread, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, CustodyReceived,
-    DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown, ReceivedDetails,
-    RefusedContextUsed, Released, Reopened, Resent,
+    Arrived, ArrivedUnread, AssociationEnd, AssociationEnded, AssociationOpened, ContextFact, Conversion,
+    CustodyReceived, DeliveryAttempted, Discarded, Fact, Failed, Held, InstanceReceived, InstanceRefused, OutcomeKnown,
+    ReceivedDetails, RefusedContextUsed, Released, Reopened, Resent,
 };
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
@@ -92,6 +92,7 @@ fn outcome(delivery: u8, status: Option<u16>, when: i64) -> Fact {
         reason: None,
         sha256,
         at: at(when),
+        converted: None,
     })
 }
 
@@ -197,9 +198,32 @@ fn other_bytes_than_received_are_not_identical() {
         reason: None,
         sha256: Digest::from_bytes([8; 32]),
         at: at(2),
+        converted: None,
     };
     let projection = projected(&[received(1, "1.1"), Fact::OutcomeKnown(sent)]);
     assert_eq!(delivery(&projection, 1).identical, Some(false));
+}
+
+#[test]
+fn what_was_converted_is_delivered_in_another_syntax_and_not_identical() {
+    let converted = Conversion {
+        transfer_syntax: "1.2.840.10008.1.2".parse().unwrap(),
+        sha256: Digest::from_bytes([8; 32]),
+    };
+    let sent = OutcomeKnown {
+        delivery: id(1),
+        status: Some(0),
+        reason: None,
+        sha256: Digest::from_bytes([7; 32]),
+        at: at(2),
+        converted: Some(converted.clone()),
+    };
+    let view = delivery(&projected(&[received(1, "1.1"), Fact::OutcomeKnown(sent)]), 1);
+    assert_eq!((view.state, view.identical), (State::Delivered, Some(false)));
+    let said = view.converted.unwrap();
+    assert_eq!(said.syntax_name, "Implicit VR Little Endian");
+    assert_eq!(said.sha256, converted.sha256.to_string());
+    assert_eq!(view.sha256, Digest::from_bytes([7; 32]).to_string());
 }
 
 #[test]

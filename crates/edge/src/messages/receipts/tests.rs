@@ -141,6 +141,7 @@ async fn an_outcome_is_owed_by_the_entry_when_the_ledger_is_gone() {
         reason: None,
         sha256,
         at: WallTime::from_unix_micros(1),
+        converted: None,
     });
     let facts = fact_bytes(&failed).into_iter().collect();
     edge.shared

@@ -21,6 +21,7 @@ fn delivered(delivery: DeliveryId) -> Receipt {
         reason: None,
         sha256,
         at,
+        converted: None,
     })
 }
 
