@@ -27,8 +27,8 @@ const IDLE_FOR: Duration = Duration::from_millis(100);
 pub struct InstanceContext {
     /// The SOP class.
     pub sop_class: AbstractSyntaxUid,
-    /// The instance's own transfer syntax, the only one that is proposed: its bytes are not changed (a deviation from
-    /// PS3.5 §10.1, which wants a native syntax proposed too).
+    /// The transfer syntax that its bytes are in, the only one that is proposed for them: they are not changed here (a
+    /// deviation from PS3.5 §10.1, which wants a native syntax proposed too; who can convert proposes that besides).
     pub transfer_syntax: TransferSyntaxUid,
 }
 
@@ -258,6 +258,14 @@ impl StorageScu {
         if let Err(error) = association.release().await {
             tracing::debug!(called = %self.config.called, %error, "not released in order");
         }
+    }
+
+    /// Whether the association that is kept has accepted this. `None`: none is kept, or it was not proposed.
+    #[must_use]
+    pub fn accepts(&self, context: &InstanceContext) -> Option<bool> {
+        let association = &self.warm.as_ref()?.association;
+        proposed(association, context)?;
+        Some(accepted(association, context).is_ok())
     }
 
     /// For how long the association that is kept has been idle. `None`: there is none.
