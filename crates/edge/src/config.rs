@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 pub use delivery::DeliveryTimes;
 use delivery::{RawDelivery, times};
-pub use destination::{CallingTitle, Deliver, Destination, OnArrival};
+pub use destination::{CallingTitle, Deliver, Destination, OnArrival, OnRefusedSyntax};
 use destination::{RawDestination, destinations};
 pub use echo::EchoTimes;
 use echo::RawEcho;

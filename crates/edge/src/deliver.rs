@@ -5,6 +5,7 @@
 //! What goes next is asked after every instance: STAT first, then in the order in which a site took it; what went unanswered
 //! last. Over several lanes nothing of one patient, and nothing of one study, goes at the same time.
 
+mod convert;
 mod gather;
 mod health;
 mod intake;

@@ -188,7 +188,7 @@ fn instance(delivery: &Value) -> String {
         "delivered" if is_warning => "delivered with warning",
         state => state,
     };
-    format!(
+    let line = format!(
         "    {:<10} {} {} {} {}{}{again}",
         state,
         text(delivery, "status"),
@@ -196,6 +196,20 @@ fn instance(delivery: &Value) -> String {
         text(delivery, "sop_instance"),
         text(delivery, "reason"),
         watched::of_repeat(delivery)
+    );
+    match delivery.get("converted").filter(|converted| converted.is_object()) {
+        Some(converted) => format!("{line}\n{}", converted_lines(delivery, converted)),
+        None => line,
+    }
+}
+
+/// What the destination got instead of what the source sent, by both hashes.
+fn converted_lines(delivery: &Value, converted: &Value) -> String {
+    format!(
+        "               converted to {}\n               sent     SHA-256 {}\n               received SHA-256 {}",
+        text(converted, "syntax_name"),
+        text(converted, "sha256"),
+        text(delivery, "sha256")
     )
 }
 

@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::problems::Problems;
 
+/// Longest data set that is converted, unless configured: an hour of ultrasound, or a slide's largest level, is longer.
+const CONVERT_MAX: usize = 512 << 20;
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RawDelivery {
@@ -20,6 +23,7 @@ pub(super) struct RawDelivery {
     pub(super) order_wait: Option<Span>,
     pub(super) keep: Option<Span>,
     pub(super) keep_quota: Option<ByteSize>,
+    pub(super) convert_max: Option<ByteSize>,
 }
 
 /// How deliveries to PACS are tried.
@@ -46,6 +50,9 @@ pub struct DeliveryTimes {
     pub keep: Duration,
     /// Bytes that are kept so at most. Default `None`: a tenth of what the disk has for the spool.
     pub keep_quota: Option<u64>,
+    /// Longest data set in bytes that is converted, before, decoded and after; a conversion takes up to three times as much
+    /// memory, and there is one at a time. Default 512 MiB.
+    pub convert_max: usize,
 }
 
 pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes {
@@ -62,6 +69,9 @@ pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes
         order_wait: raw.order_wait.map_or(Duration::from_secs(2), |span| span.0),
         keep: raw.keep.map_or(Duration::from_secs(86_400), |span| span.0),
         keep_quota: raw.keep_quota.map(|size| size.0),
+        convert_max: raw
+            .convert_max
+            .map_or(CONVERT_MAX, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
     };
     if times.retry_min > times.retry_max {
         let problem = format!("{:?} is longer than retry_max, {:?}", times.retry_min, times.retry_max);
@@ -73,6 +83,7 @@ pub(super) fn times(raw: &RawDelivery, problems: &mut Problems) -> DeliveryTimes
             "an association is kept for a minute (60s) at most".to_owned(),
         );
     }
+    problems.count("delivery.convert_max", raw.convert_max.map(|_| times.convert_max));
     problems.count(
         "delivery.tries",
         raw.tries.and_then(|tries| usize::try_from(tries).ok()),

@@ -39,6 +39,7 @@ pub(super) struct RawDestination {
     pub(super) max_wait: Option<Span>,
     pub(super) on_arrival: Option<String>,
     pub(super) mirror: Option<String>,
+    pub(super) on_refused_syntax: Option<String>,
 }
 
 /// A PACS we deliver to.
@@ -64,6 +65,8 @@ pub struct Destination {
     pub on_arrival: OnArrival,
     /// What is done with what it is known to take. `None`: nothing, and it is not asked either.
     pub mirror: Option<MirrorMode>,
+    /// What becomes of an instance whose transfer syntax it does not take.
+    pub on_refused_syntax: OnRefusedSyntax,
 }
 
 /// The title that a destination is called by.
@@ -96,6 +99,16 @@ pub enum OnArrival {
     Deliver,
     /// It is held until somebody releases it.
     Hold,
+}
+
+/// What becomes of an instance whose transfer syntax the destination does not take (result 4, PS3.8 Table 9-18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRefusedSyntax {
+    /// The failed list.
+    #[default]
+    Fail,
+    /// It is sent in an uncompressed syntax, when that can be done without loss.
+    Convert,
 }
 
 impl Destination {
@@ -179,6 +192,11 @@ pub(super) fn destinations(
         let deliver = deliver(destination, path, problems);
         let on_arrival = on_arrival(destination.on_arrival.as_deref(), &path("on_arrival"), problems);
         let mirror = mirror::mode(destination.mirror.as_deref(), path("mirror"), problems);
+        let on_refused_syntax = on_refused_syntax(
+            destination.on_refused_syntax.as_deref(),
+            &path("on_refused_syntax"),
+            problems,
+        );
         if let (Some(ae_title), Some(calling_ae_title)) = (ae_title, calling) {
             if all.iter().any(|other| other.ae_title == ae_title) {
                 problems.add(path("ae_title"), format!("there is a destination {ae_title} already"));
@@ -194,6 +212,7 @@ pub(super) fn destinations(
                 deliver,
                 on_arrival,
                 mirror,
+                on_refused_syntax,
             });
         }
     }
@@ -256,6 +275,17 @@ fn on_arrival(raw: Option<&str>, path: &str, problems: &mut Problems) -> OnArriv
     }
 }
 
+fn on_refused_syntax(raw: Option<&str>, path: &str, problems: &mut Problems) -> OnRefusedSyntax {
+    match raw {
+        None | Some("fail") => OnRefusedSyntax::Fail,
+        Some("convert") => OnRefusedSyntax::Convert,
+        Some(other) => {
+            problems.add(path.to_owned(), format!("{other:?} is none of fail, convert"));
+            OnRefusedSyntax::Fail
+        }
+    }
+}
+
 fn is_host_port(address: &str) -> bool {
     address
         .rsplit_once(':')
@@ -301,6 +331,7 @@ mod tests {
     fn every_key_of_a_destination_is_checked() {
         let (_, problems) = read(&format!(
             "{PACS}calling_ae_title = \"US\"\nassociations = 17\ndeliver = \"later\"\non_arrival = \"drop\"\n\
+             on_refused_syntax = \"lossy\"\n\
              calling_ae_titles = {{ Clinic = \"A\\\\B\" }}\n"
         ));
         let expected = [
@@ -309,6 +340,7 @@ mod tests {
             "associations",
             "deliver",
             "on_arrival",
+            "on_refused_syntax",
         ];
         assert_eq!(problems, expected.map(|key| format!("destination[1].{key}")));
         let (_, problems) = read(&format!("{PACS}calling_ae_title = \"US\"\nmax_wait = \"1h\"\n"));

@@ -2,9 +2,10 @@
 
 use packhorse_dicom::status::Status;
 use packhorse_dicom::transfer_syntax::{self, IMPLICIT_VR_LE};
+use packhorse_dicom::uid::TransferSyntaxUid;
 
 use super::markdown::Document;
-use crate::config::{DeliveryTimes, Destination};
+use crate::config::{DeliveryTimes, Destination, OnRefusedSyntax};
 use crate::deliver::{Trouble, Verdict, requestor_config};
 use crate::shared::Shared;
 
@@ -50,6 +51,10 @@ pub(super) fn destination(document: &mut Document, shared: &Shared, destination:
             "Association kept for the next instance",
             format!("{:?}", shared.config.delivery.idle),
         ),
+        (
+            "Instance whose transfer syntax it refuses",
+            on_refused_syntax(destination),
+        ),
         ("To connect", format!("{:?}", config.connect)),
         (
             "For the answer to an A-ASSOCIATE-RQ or an A-RELEASE-RQ",
@@ -71,6 +76,13 @@ fn associations(destination: &Destination) -> String {
     }
 }
 
+fn on_refused_syntax(destination: &Destination) -> String {
+    match destination.on_refused_syntax {
+        OnRefusedSyntax::Fail => "the failed list".to_owned(),
+        OnRefusedSyntax::Convert => "converted, where that loses nothing (4.2.4)".to_owned(),
+    }
+}
+
 fn proposed(is_proposed: bool) -> String {
     if is_proposed { "proposed" } else { "not proposed" }.to_owned()
 }
@@ -86,6 +98,13 @@ pub(super) fn common(document: &mut Document, shared: &Shared) {
         transfer_syntax::name_of(IMPLICIT_VR_LE)
     ));
     document.paragraph(others(shared));
+    let destinations = &shared.config.destinations;
+    if destinations
+        .iter()
+        .any(|destination| destination.on_refused_syntax == OnRefusedSyntax::Convert)
+    {
+        conversion(document, shared);
+    }
     document.table(["C-STORE status", "What is done"], statuses(&shared.config.delivery));
     document.table(
         ["What comes of an association", "What is done"],
@@ -106,6 +125,40 @@ fn others(shared: &Shared) -> String {
         echo.pace, mirror.pace, mirror.confirm, mirror.refresh
     )
 }
+
+/// What is done where a destination's `on_refused_syntax` is `convert`.
+fn conversion(document: &mut Document, shared: &Shared) {
+    let targets =
+        |uid| TransferSyntaxUid::try_from(uid).map_or_else(|_| Vec::new(), |uid| packhorse_convert::targets(&uid));
+    let names = |uids: &[TransferSyntaxUid]| {
+        let names: Vec<_> = uids
+            .iter()
+            .map(|uid| transfer_syntax::name_of(uid.as_str()).to_owned())
+            .collect();
+        names.join(", ")
+    };
+    let sources = transfer_syntax::all()
+        .iter()
+        .filter(|syntax| !targets(syntax.uid).is_empty());
+    let sources: Vec<_> = sources
+        .map(|syntax| format!("{} ({})", syntax.name, syntax.uid))
+        .collect();
+    let to = targets(RLE_LOSSLESS);
+    document.paragraph(format!(
+        "Where a destination's `on_refused_syntax` is `convert`, the uncompressed transfer syntaxes are proposed besides, each in \
+         a presentation context of its own. An instance whose own syntax is rejected with result 4 is then sent in the first of \
+         these that is accepted: {}. It is converted only from these: {}; never from or to a lossy one. Elements, their values \
+         and pixels stay the same, and so does the SOP Instance UID; a private element's VR is UN behind Implicit VR. What \
+         cannot be the same in the other syntax, is signed, is not understood to its end or takes more than {} bytes goes to the \
+         failed list. The outcome names the syntax and both SHA-256.",
+        names(&to),
+        sources.join(", "),
+        shared.config.delivery.convert_max
+    ));
+}
+
+/// Of what is compressed, everything uncompressed can be made.
+const RLE_LOSSLESS: &str = "1.2.840.10008.1.2.5";
 
 /// Every status there is, asked what it means.
 fn statuses(times: &DeliveryTimes) -> Vec<[String; 2]> {

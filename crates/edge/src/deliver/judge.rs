@@ -44,7 +44,7 @@ impl Deliverer {
             Err(StoreError::ContextRefused { context, result }) => {
                 self.losses.answered();
                 self.good(calling);
-                Verdict::of_refused_context(&context, result)
+                Verdict::of_refused_context(&context, result, parcel.not_converted())
             }
             Err(StoreError::NoAssociation { error, .. }) => {
                 Verdict::Destination(Trouble::of_request(&error, calling.as_str()))

@@ -13,7 +13,7 @@ use rustls::pki_types::UnixTime;
 use super::parcel::Parcel;
 use super::verdict::Verdict;
 use super::whole::StudyKey;
-use super::{requestor_config, settle};
+use super::{convert, requestor_config, settle};
 use crate::config::Destination;
 use crate::mirror::{Source, Word};
 use crate::pacs::DeliveryTurn;
@@ -119,6 +119,11 @@ impl Lane {
         })
     }
 
+    /// Who sends by this title.
+    pub(super) async fn scu(&mut self, shared: &Shared, destination: &Destination, title: &AeTitle) -> &mut StorageScu {
+        &mut self.caller(shared, destination, title).await.scu
+    }
+
     async fn store(
         &mut self,
         shared: &Arc<Shared>,
@@ -154,7 +159,7 @@ impl Errand {
             shared,
             destination,
             mut lane,
-            parcel,
+            mut parcel,
             calling,
             ahead,
             study,
@@ -166,7 +171,22 @@ impl Errand {
             lane.release().await;
             lane.study = study;
         }
-        let stored = lane.store(&shared, &destination, &parcel, (&calling, &ahead)).await;
+        let ahead = convert::proposed(&destination, parcel.context(), ahead);
+        let mut stored = lane.store(&shared, &destination, &parcel, (&calling, &ahead)).await;
+        if let Err(refused) = stored {
+            stored = if convert::is_asked_for(&destination, &refused) {
+                convert::store(
+                    (&shared, &destination),
+                    &mut lane,
+                    &mut parcel,
+                    (&calling, &ahead),
+                    refused,
+                )
+                .await
+            } else {
+                Err(refused)
+            };
+        }
         if let Ok(response) = &stored
             && let Verdict::Delivered(status) = Verdict::of_status(response.status, None)
         {

@@ -11,6 +11,7 @@ use packhorse_dicom::header::Header;
 use packhorse_dicom::uid::{AbstractSyntaxUid, InvalidUid, TransferSyntaxUid};
 use packhorse_envelope::{ReadError, Reader, Trailer};
 use packhorse_ids::DeliveryId;
+use packhorse_ledger::fact::Conversion;
 use packhorse_ledger::identity::printable;
 use packhorse_spool::{Entry, StoreError};
 use tokio::time::Instant;
@@ -49,6 +50,8 @@ pub(crate) struct Parcel {
     /// Whose it is; empty when that makes no difference.
     pub(crate) owners: Vec<Owner>,
     pub(crate) opened_at: Instant,
+    /// What it was sent as instead of its own bytes, or why it was not; `None`: its own bytes will do.
+    pub(crate) conversion: Option<Result<Conversion, String>>,
 }
 
 /// Whom or what an instance belongs to: nothing with one owner is ever sent over two associations at a time.
@@ -114,6 +117,7 @@ impl Parcel {
             original: AeTitle::try_from(trailer.fields.calling_ae_title.as_str()).ok(),
             owners: Vec::new(),
             opened_at: Instant::now(),
+            conversion: None,
             trailer,
         })
     }
@@ -139,6 +143,16 @@ impl Parcel {
         read_header(&bytes, &self.trailer, &self.context.transfer_syntax)
             .await
             .ok()
+    }
+
+    /// What it was sent as; `None`: its own bytes.
+    pub(crate) fn converted(&self) -> Option<Conversion> {
+        self.conversion.clone()?.ok()
+    }
+
+    /// Why it was not converted, when it should have been.
+    pub(crate) fn not_converted(&self) -> Option<&str> {
+        self.conversion.as_ref()?.as_ref().err().map(String::as_str)
     }
 
     pub(crate) const fn delivery(&self) -> DeliveryId {

@@ -27,6 +27,7 @@ pub(super) async fn delivered(shared: &Shared, parcel: &Parcel, status: Status, 
         reason: comment.filter(|_| status != Status::SUCCESS).map(str::to_owned),
         sha256: parcel.trailer.sha256,
         at: shared.clock.now(),
+        converted: parcel.converted(),
     });
     stopping::at("before_settle");
     commit(shared, delivery, Settlement::Kept, &[outcome]).await;
@@ -89,6 +90,7 @@ pub(super) async fn failed(shared: &Shared, to: &Destination, entry: &Entry, rea
             reason: Some(reason),
             sha256,
             at,
+            converted: parcel.and_then(Parcel::converted),
         }),
         None => Fact::Failed(Failed { delivery, reason, at }),
     };

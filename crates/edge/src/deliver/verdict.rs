@@ -68,9 +68,18 @@ impl Verdict {
         }
     }
 
-    /// What it means that the destination takes others, but not this class in this transfer syntax.
-    pub(crate) fn of_refused_context(context: &InstanceContext, result: ContextResult) -> Self {
-        Self::Failed(format!("the destination does not take {context}: {result}").into())
+    /// What it means that the destination takes others, but not this class in this transfer syntax. `not_converted`: why it
+    /// was not converted, when that was asked for.
+    pub(crate) fn of_refused_context(
+        context: &InstanceContext,
+        result: ContextResult,
+        not_converted: Option<&str>,
+    ) -> Self {
+        let said = format!("the destination does not take {context}: {result}");
+        Self::Failed(match not_converted {
+            Some(why) => format!("{said}; not converted: {why}").into(),
+            None => said.into(),
+        })
     }
 
     /// What an error of the data set's own bytes means.

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod consent;
+mod convert;
 mod custody;
 mod echo;
 mod introductions;
