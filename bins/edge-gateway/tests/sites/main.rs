@@ -2,6 +2,7 @@
 //! target's own log, custody by the answers that the source got.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod convert;
 mod delivery;
 mod doctor;
 mod durability;

@@ -254,7 +254,12 @@ to = "st-mary/PACS_B"
 }
 
 fn at_b(target_port: u16, setup: &Setup) -> String {
-    let (in_delivery, in_destination, also) = (setup.in_delivery, setup.in_destination, &setup.also_at_b);
+    let Setup {
+        in_delivery,
+        in_destination,
+        also_at_b: also,
+        ..
+    } = setup;
     format!(
         r#"[[destination]]
 ae_title = "PACS_B"
