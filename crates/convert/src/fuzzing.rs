@@ -20,6 +20,8 @@ const SYNTAXES: [&str; 10] = [
 ];
 /// Enough for the headers that fit in an input; a large Rows and Columns ends at once.
 const LIMITS: Limits = Limits { max: 1 << 20 };
+/// With VRs a data set is longer.
+const WITH_VRS: Limits = Limits { max: 4 << 20 };
 
 /// The first byte chooses the syntax, the rest is the data set. It is converted to everything it can be, and from there to
 /// everything again.
@@ -41,7 +43,7 @@ pub fn convert_bytes(data: &[u8]) {
         };
         let explicit = targets(&to).into_iter().find(|syntax| syntax.as_str() == SYNTAXES[1]);
         if let Some(explicit) = explicit {
-            drop(convert(first.data_set, &to, &explicit, LIMITS).expect("what was written is read"));
+            drop(convert(first.data_set, &to, &explicit, WITH_VRS).expect("what was written is read"));
         }
     }
 }
