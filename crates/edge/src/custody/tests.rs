@@ -62,6 +62,7 @@ fn outcome(edge: &Edge, delivery: DeliveryId, status: u16) -> Fact {
         reason: None,
         sha256: Digest::from_bytes([1; 32]),
         at: edge.shared.clock.now(),
+        converted: None,
     })
 }
 

@@ -120,61 +120,17 @@ impl Receipts {
                 self.owe(arrived.from_site.clone(), custody);
                 self.owe(arrived.from_site.clone(), outcome);
             }
-            Fact::OutcomeKnown(outcome) => {
-                let receipt = OutcomeReceipt {
-                    delivery: outcome.delivery,
-                    status: outcome.status,
-                    reason: outcome.reason.clone(),
-                    sha256: outcome.sha256,
-                    at: outcome.at,
-                    converted: outcome.converted.clone(),
-                };
-                let known = self.open.remove(&outcome.delivery);
-                self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
+            fact => {
+                if let Some(receipt) = receipt_of(shared, fact) {
+                    let delivery = receipt.delivery();
+                    let known = match fact {
+                        // Nothing more comes of it.
+                        Fact::OutcomeKnown(_) | Fact::Discarded(_) => self.open.remove(&delivery),
+                        _ => self.open.get(&delivery).cloned(),
+                    };
+                    self.owe_source(shared, known, receipt).await?;
+                }
             }
-            Fact::Failed(failed) => {
-                let receipt = OutcomeReceipt {
-                    delivery: failed.delivery,
-                    status: None,
-                    reason: Some(failed.reason.clone()),
-                    sha256: UNKNOWN_HASH,
-                    at: failed.at,
-                    converted: None,
-                };
-                let known = self.open.get(&failed.delivery).cloned();
-                self.owe_source(shared, known, Receipt::Outcome(receipt)).await?;
-            }
-            Fact::Held(held) => {
-                let ours = format!("{}: ", shared.site);
-                let reason = held.by.strip_prefix(&ours).unwrap_or(&held.by).to_owned();
-                let (delivery, at) = (held.delivery, held.at);
-                let known = self.open.get(&delivery).cloned();
-                self.owe_source(shared, known, Receipt::Held(HeldReceipt { delivery, reason, at }))
-                    .await?;
-            }
-            Fact::Released(Released { delivery, by, at }) | Fact::Reopened(Reopened { delivery, by, at }) => {
-                let (delivery, at, by) = (*delivery, *at, Some(by.clone()));
-                let known = self.open.get(&delivery).cloned();
-                self.owe_source(shared, known, Receipt::Resumed(ResumedReceipt { delivery, at, by }))
-                    .await?;
-            }
-            Fact::Discarded(discarded) => {
-                let known = self.open.remove(&discarded.delivery);
-                let receipt = DiscardedReceipt {
-                    delivery: discarded.delivery,
-                    by: discarded.by.clone(),
-                    reason: discarded.reason.clone(),
-                    at: discarded.at,
-                };
-                self.owe_source(shared, known, Receipt::Discarded(receipt)).await?;
-            }
-            Fact::Resent(resent) => {
-                let (delivery, by, at) = (resent.delivery, resent.by.clone(), resent.at);
-                let known = self.open.get(&delivery).cloned();
-                self.owe_source(shared, known, Receipt::Resent(ResentReceipt { delivery, by, at }))
-                    .await?;
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -196,6 +152,52 @@ impl Receipts {
         }
         Ok(())
     }
+}
+
+/// What the source's site is told of a fact about a delivery that is here.
+fn receipt_of(shared: &Shared, fact: &Fact) -> Option<Receipt> {
+    Some(match fact {
+        Fact::OutcomeKnown(outcome) => Receipt::Outcome(OutcomeReceipt {
+            delivery: outcome.delivery,
+            status: outcome.status,
+            reason: outcome.reason.clone(),
+            sha256: outcome.sha256,
+            at: outcome.at,
+            converted: outcome.converted.clone(),
+        }),
+        Fact::Failed(failed) => Receipt::Outcome(OutcomeReceipt {
+            delivery: failed.delivery,
+            status: None,
+            reason: Some(failed.reason.clone()),
+            sha256: UNKNOWN_HASH,
+            at: failed.at,
+            converted: None,
+        }),
+        Fact::Held(held) => {
+            let ours = format!("{}: ", shared.site);
+            Receipt::Held(HeldReceipt {
+                delivery: held.delivery,
+                reason: held.by.strip_prefix(&ours).unwrap_or(&held.by).to_owned(),
+                at: held.at,
+            })
+        }
+        Fact::Released(Released { delivery, by, at }) | Fact::Reopened(Reopened { delivery, by, at }) => {
+            let (delivery, at, by) = (*delivery, *at, Some(by.clone()));
+            Receipt::Resumed(ResumedReceipt { delivery, at, by })
+        }
+        Fact::Discarded(discarded) => Receipt::Discarded(DiscardedReceipt {
+            delivery: discarded.delivery,
+            by: discarded.by.clone(),
+            reason: discarded.reason.clone(),
+            at: discarded.at,
+        }),
+        Fact::Resent(resent) => Receipt::Resent(ResentReceipt {
+            delivery: resent.delivery,
+            by: resent.by.clone(),
+            at: resent.at,
+        }),
+        _ => return None,
+    })
 }
 
 /// Whether an entry is a delivery that came from another site.

@@ -151,6 +151,7 @@ fn delivered(delivery: DeliveryId) -> Fact {
         reason: None,
         sha256: packhorse_ids::Digest::from_bytes([1; 32]),
         at: WallTime::from_unix_micros(1),
+        converted: None,
     })
 }
 
