@@ -107,6 +107,9 @@ impl Engine {
         let mut errors = Errors::default();
         let read_source = |(raw, number): (&RawSource, usize)| source(raw, &format!("source[{number}]"), &mut errors);
         let sources: Vec<Source> = sources.iter().zip(1..).map(read_source).collect();
+        let sources_are_right = errors.0.is_empty();
+        let called = routes.iter().map(|raw| raw.called_ae_title.as_str());
+        let called = called.filter_map(|title| AeTitle::try_from(title).ok());
         let read_route = |(raw, number): (&RawRoute, usize)| Route::read(raw, &format!("route[{number}]"), &mut errors);
         let routes: Vec<Route> = routes.iter().zip(1..).filter_map(read_route).collect();
         for (index, route) in routes.iter().enumerate() {
@@ -121,14 +124,24 @@ impl Engine {
         }
         let shipped: RuleFile = toml::from_str(DEFAULT_RULES).unwrap_or(RuleFile { rule: Vec::new() });
         let all = rules.iter().chain(&shipped.rule).zip(1..);
-        let read_rule = |(raw, number)| Rule::read(raw, number, &format!("rule[{number}]"), &mut errors);
+        let mut wrong = BTreeSet::new();
+        let read_rule = |(raw, number)| {
+            let before = errors.0.len();
+            let rule = Rule::read(raw, number, &format!("rule[{number}]"), &mut errors);
+            if errors.0.len() > before {
+                wrong.insert(number);
+            }
+            rule
+        };
         let read: Vec<Rule> = all.filter_map(read_rule).collect();
         let written = read.iter().filter(|rule| rule.name.number <= rules.len());
         Checks {
             local,
-            sources: &sources,
-            routes: &routes,
+            // What is left of wrong ones would make right rules look wrong.
+            sources: if sources_are_right { &sources } else { &[] },
+            called: called.collect(),
             rules: written.collect(),
+            wrong,
         }
         .run(&mut errors);
         if !errors.0.is_empty() {

@@ -1,21 +1,25 @@
 //! Rules that cannot do what their writer meant, found when the configuration is read. What is reported is certain: a rule
 //! that several earlier ones together leave nothing to is not found.
 
+use std::collections::BTreeSet;
+
 use packhorse_dicom::ae_title::AeTitle;
 
 use super::Source;
 use crate::class::ClassPattern;
 use crate::config::Errors;
 use crate::pattern::TitlePattern;
-use crate::route::Route;
 use crate::rule::{Rule, carries_a_data_set};
 
 /// The rules of `edge.toml` among what they speak of. The shipped rules are not looked at: they are meant to be covered.
 pub(super) struct Checks<'a> {
     pub(super) local: &'a [AeTitle],
     pub(super) sources: &'a [Source],
-    pub(super) routes: &'a [Route],
+    /// Titles of the routes.
+    pub(super) called: Vec<AeTitle>,
     pub(super) rules: Vec<&'a Rule>,
+    /// Numbers of those that are not as they were meant: nothing is said of what they cover.
+    pub(super) wrong: BTreeSet<usize>,
 }
 
 impl Checks<'_> {
@@ -23,7 +27,11 @@ impl Checks<'_> {
         for (place, rule) in self.rules.iter().enumerate() {
             self.routes_exist(rule, errors);
             self.sources_exist(rule, errors);
-            let mut earlier = self.rules.iter().take(place).filter(|earlier| !earlier.shadow);
+            if self.wrong.contains(&rule.name.number) {
+                continue;
+            }
+            let is_sound = |earlier: &&&Rule| !earlier.shadow && !self.wrong.contains(&earlier.name.number);
+            let mut earlier = self.rules.iter().take(place).filter(is_sound);
             if let Some(earlier) = earlier.find(|earlier| self.covers(earlier, rule)) {
                 errors.add(format!("rule[{}]", rule.name.number), self.never(earlier, rule));
             }
@@ -46,7 +54,7 @@ impl Checks<'_> {
     /// A rule for a route that does not exist can never match.
     fn routes_exist(&self, rule: &Rule, errors: &mut Errors) {
         for (title, number) in rule.routes.iter().zip(1..) {
-            if !self.routes.iter().any(|route| route.called_ae_title == *title) {
+            if !self.called.contains(title) {
                 let problem = format!("there is no [[route]] with called_ae_title = \"{title}\"");
                 errors.add(format!("rule[{}].route[{number}]", rule.name.number), problem);
             }
@@ -98,8 +106,7 @@ impl Checks<'_> {
         if wide.routes.is_empty() || (!narrow.routes.is_empty() && narrow.routes.iter().all(is_there)) {
             return true;
         }
-        let mut called = self.routes.iter().map(|route| &route.called_ae_title);
-        narrow.routes.is_empty() && !self.routes.is_empty() && called.all(is_there)
+        narrow.routes.is_empty() && !self.called.is_empty() && self.called.iter().all(is_there)
     }
 }
 

@@ -139,3 +139,20 @@ fn what_is_wrong_with_conditions_and_holds_is_reported_with_its_path() {
         found[0]
     );
 }
+
+#[test]
+fn what_is_wrong_makes_nothing_else_look_wrong() {
+    // Without its class the first rule would be for everything.
+    let rules = r#"{ class = ["raw-dta"], outcome = "accept" }, { class = ["images"], outcome = "hold" }"#;
+    assert_eq!(wrong(rules), ["rule[1].class[1]"]);
+    let errors = try_engine(
+        r#"
+        source = [{ ae_titles = ["A", "B\\C"], hosts = ["10.0.0.1"] }]
+        route = [{ called_ae_title = "ST_MARY", to = "nowhere" }]
+        rule = [{ source = ["OTHER"], route = ["ST_MARY"], outcome = "hold" }]
+        "#,
+    )
+    .unwrap_err();
+    let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(paths, ["source[1].ae_titles[2]", "route[1].to"]);
+}
