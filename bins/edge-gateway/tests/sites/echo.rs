@@ -124,7 +124,8 @@ fn a_sender_that_echoes_is_answered_by_the_far_pacs_and_its_images_are_taken_wha
         scu.run::<&str>(&[], PATIENCE).unwrap()
     };
     let failed = echo("WHOLE").said();
-    assert!(failed.contains("0x0110"), "{failed}");
+    let comment = format!("[PACS_B connect: connection refused (127.0.0.1:{port})");
+    assert!(failed.contains("0x110") && failed.contains(&comment), "{failed}");
     let local = echo(ROUTE);
     assert!(local.status.success(), "{}", local.said());
     let series = made_series(3, 32);

@@ -47,7 +47,7 @@ pub(crate) async fn of_our_pacs(shared: &Arc<Shared>, title: &AeTitle, fresh: bo
         let check = match timeout_at(deadline, turn.lone_turn()).await {
             Ok(_turn) => check(&kept, &called, deadline).await,
             Err(_) => {
-                let why = "a delivery is calling it and has no answer yet";
+                let why = "it is being called already, and has not answered yet";
                 stopped_at_once(&called.ae_title, Some(&called), why, "see `status` there")
             }
         };
@@ -154,9 +154,14 @@ impl Walk<'_> {
         );
         let socket = match timeout_at(self.deadline, TcpStream::connect(&address)).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(Self::stop(Leg::Connect, format!("{address}: {error}"), host)),
+            // The system's kind says it shorter: a sender shows little of an Error Comment. A name that is not found has none.
+            Ok(Err(error)) => {
+                let said = error.raw_os_error().map(|_| error.kind().to_string());
+                let why = format!("{} ({address})", said.unwrap_or_else(|| error.to_string()));
+                return Err(Self::stop(Leg::Connect, why, host));
+            }
             Err(_) => {
-                let why = format!("{address}: no connection within {:?}", begun.elapsed());
+                let why = format!("no connection in time ({address})");
                 return Err(Self::stop(Leg::Connect, why, host));
             }
         };

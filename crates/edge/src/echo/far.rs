@@ -147,10 +147,8 @@ pub(crate) async fn walk(
             let remedy = format!("at the relay: relay invite {site}; or correct `to` of the [[route]]");
             stopped(Place::Relay, shown(&said), remedy)
         }
-        None if way.acked.is_none() => {
-            no_link(shared, &format!("the relay has not acknowledged within {:?}", way.took))
-        }
-        None => off(shared, site, &format!("no answer within {:?}", way.took)),
+        None if way.acked.is_none() => no_link(shared, &format!("the relay has not acknowledged within {within:?}")),
+        None => off(shared, site, &format!("no answer within {within:?}")),
     });
     (way, Some(asked))
 }

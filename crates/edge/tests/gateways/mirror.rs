@@ -14,9 +14,12 @@ const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
 const TIMES: &str = "[mirror]\npace = \"100ms\"\nconfirm = \"500ms\"\nrefresh = \"700ms\"\nexpire = \"1h\"\n";
 
-fn at_b(target: &Target, mode: &str) -> String {
+/// One probe, and the next when the test is over.
+const ONE_PROBE: &str = "[mirror]\npace = \"1h\"\n";
+
+fn at_b(target: &Target, mode: &str, times: &str) -> String {
     let without = receiver(target, &["clinic-a"]);
-    format!("{without}mirror = \"{mode}\"\n{TIMES}")
+    format!("{without}mirror = \"{mode}\"\n{times}")
 }
 
 struct Sites {
@@ -29,13 +32,17 @@ struct Sites {
 impl Sites {
     /// With a PACS that answers as it wishes from the beginning.
     async fn start(mode: &str, answer: Option<fn(&Proposal) -> Answer>) -> Self {
+        Self::start_with(mode, TIMES, answer).await
+    }
+
+    async fn start_with(mode: &str, times: &str, answer: Option<fn(&Proposal) -> Answer>) -> Self {
         let (hub, target) = (Hub::start().await, Target::start().await);
         target.wish(Wishes {
             answer,
             ..Wishes::default()
         });
         let (a_dir, b_dir) = (hub.join("clinic-a").await, hub.join("st-mary").await);
-        let b = Edge::start(&b_dir, &at_b(&target, mode)).await;
+        let b = Edge::start(&b_dir, &at_b(&target, mode, times)).await;
         let a = Edge::start(&a_dir, &sender("st-mary/PACS_B")).await;
         eventually("consent", async || a.standing().await == "accepted").await;
         Self { hub, target, a, b }
@@ -191,18 +198,24 @@ async fn a_pacs_with_off_is_not_probed_and_deliveries_teach_where_it_is_on() {
     assert_eq!(sites.target.proposals().len(), 1, "the delivery's");
     assert_eq!(sites.known().await["facts_known"], 0);
     sites.finish().await;
-    let sites = Sites::start("advise", Some(rejects)).await;
+    let sites = Sites::start_with("advise", ONE_PROBE, Some(rejects)).await;
+    eventually("the probe", async || sites.target.proposals().len() == 1).await;
     sites.target.wish(Wishes::default());
     send(sites.a.dicom(), 1).await;
     eventually("what the delivery has taught", async || {
-        let known = sites.known().await;
-        let facts = known["facts"].as_array().cloned().unwrap_or_default();
-        facts
-            .iter()
-            .any(|fact| fact["source"] == "delivery" && fact["takes"] == true)
-            || known["classes_taken"].as_u64() > Some(1)
+        sites.known().await["facts_known"] == 2
     })
     .await;
+    let known = sites.known().await;
+    let facts = known["facts"].as_array().unwrap();
+    for fact in facts {
+        assert_eq!(
+            (&fact["source"], &fact["takes"]),
+            (&json!("delivery"), &json!(true)),
+            "{fact}"
+        );
+        assert_eq!(fact["class"], CT);
+    }
     sites.finish().await;
 }
 

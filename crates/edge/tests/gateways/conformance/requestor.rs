@@ -29,7 +29,9 @@ impl Pair {
         let (hub, target) = (Hub::start().await, Target::start().await);
         target.wish(wishes);
         let (a_dir, b_dir) = (hub.join("clinic-a").await, hub.join("st-mary").await);
-        let b = Edge::start(&b_dir, &format!("{}{QUICK}", receiver(&target, &["clinic-a"]))).await;
+        // Every association is a delivery's then.
+        let without = format!("{}mirror = \"off\"\n{QUICK}", receiver(&target, &["clinic-a"]));
+        let b = Edge::start(&b_dir, &without).await;
         let a = Edge::start(&a_dir, &sender("st-mary/PACS_B")).await;
         eventually("consent", async || a.standing().await == "accepted").await;
         let statement = printed(&b).await;
