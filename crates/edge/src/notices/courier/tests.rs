@@ -104,9 +104,14 @@ async fn more_than_the_ration_is_summed_up_in_one() {
     tell_until(&edge, || is_empty(&edge)).await;
     let told: Vec<_> = sink.requests().iter().map(body).collect();
     assert_eq!(told.len(), 3);
+    assert_eq!(
+        (&told[0]["kind"], &told[1]["kind"]),
+        (&"late".into(), &"late".into()),
+        "what is urgent goes first"
+    );
     assert_eq!(told[2]["kind"], "several");
-    assert_eq!(told[2]["what"], "38 more: 29 failed, 9 late");
-    assert_eq!(told[2]["fields"]["counts"]["late"], 9);
+    assert_eq!(told[2]["what"], "38 more: 30 failed, 8 late");
+    assert_eq!(told[2]["fields"]["counts"]["late"], 8);
     // It is an hour's, also after a restart.
     crate::ledger::catch_up(&edge.shared).await.unwrap();
     let mut courier = Courier::new(Arc::clone(&edge.shared), edge.shared.channels().next().unwrap().clone());
