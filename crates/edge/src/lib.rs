@@ -8,7 +8,8 @@
 //!
 //! Inside: `ingest` (association, policy, header scan, envelope, commit), `place` (where what arrives belongs), `deliver`
 //! (one task for each destination), `messages` (announcements and receipts between edges), `asking` (questions across the
-//! link), `echo` (C-ECHO), `mirror` (what PACS take), `ledger` (facts into the projection).
+//! link), `echo` (C-ECHO), `mirror` (what PACS take), `custody` (what an operator does with instances), `ledger` (facts into
+//! the projection), `notices` (what a person should hear of, and who is told), `doctor` (what is wrong, and what to do).
 
 mod admin;
 mod arrivals;
