@@ -66,6 +66,7 @@ fn what_has_come_of_a_study_is_counted_for_one_site_and_one_destination() {
             declared: None,
             identity: Identity::default(),
             at: at(delivery.into()),
+            priority: None,
         }))
     };
     let projection = projected(&[
