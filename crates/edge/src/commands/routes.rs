@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::print::{joined, number, rows, text};
 
 /// Class names in one line, at most.
-const NAMES_MAX: usize = 6;
+const NAMES_MAX: usize = 3;
 
 pub(super) fn print(answer: &Value) -> String {
     let route = |route: &Value| {

@@ -1,8 +1,9 @@
 //! What is known of the end of a route, as policy uses it: one for the whole life of an association, so that the answer,
 //! the record and the log say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use packhorse_dicom::uid::TransferSyntaxUid;
 use packhorse_ids::WallTime;
 use packhorse_policy::{ContextDecision, DestinationKnowledge, MirrorMode, NotTaken};
@@ -20,9 +21,19 @@ impl Known {
     /// What is believed, with what is done with it.
     pub(super) fn new(mode: MirrorMode, believed: impl Iterator<Item = (Subject, bool, Word)>) -> Self {
         let (mut policy, mut refused) = (DestinationKnowledge::new(mode), BTreeMap::new());
+        let believed: Vec<_> = believed.collect();
+        let is = |syntax: &TransferSyntaxUid, uid: &str| syntax.as_str() == uid;
+        let explicit = |subject: &Subject| subject.syntax.as_ref().is_some_and(|syntax| is(syntax, EXPLICIT_VR_LE));
+        let explicit_known: BTreeSet<_> = believed
+            .iter()
+            .filter(|(subject, ..)| explicit(subject))
+            .map(|(subject, ..)| subject.class.clone())
+            .collect();
         for (subject, takes, word) in believed {
             let Subject { class, syntax } = subject.clone();
             match (syntax, takes) {
+                // Chosen by the PACS out of both native syntaxes: that is no word against the better one.
+                (Some(syntax), true) if is(&syntax, IMPLICIT_VR_LE) && !explicit_known.contains(&class) => {}
                 (Some(syntax), true) => policy.takes(class, syntax),
                 (Some(syntax), false) => policy.refuses(class, syntax),
                 (None, false) => policy.refuses_class(class),

@@ -28,7 +28,8 @@ const RELEASE: Duration = Duration::from_secs(2);
 pub(crate) type Pair = (AbstractSyntaxUid, TransferSyntaxUid);
 
 /// What is to be asked now, as much as one association holds: first classes of the standard, each with Explicit and
-/// Implicit VR LE; then single syntaxes that a source has proposed, unless the class is known not to be taken.
+/// Implicit VR LE; behind them single syntaxes that a source has proposed, once the class has been asked, unless it is known
+/// not to be taken.
 pub(crate) fn due<'a>(
     beliefs: &Beliefs,
     wanted: impl Iterator<Item = &'a Pair>,
@@ -41,24 +42,21 @@ pub(crate) fn due<'a>(
         let subject = Subject { class, syntax: None };
         is_due(&subject).then_some((subject.class, native()))
     });
-    let mut asked: Vec<_> = classes.take(CONTEXTS_MAX).collect();
-    if asked.is_empty() {
-        let pairs = wanted.filter(|(class, syntax)| {
-            let of_class = Subject {
-                class: class.clone(),
-                syntax: None,
-            };
-            let of_pair = Subject {
-                class: class.clone(),
-                syntax: Some(syntax.clone()),
-            };
-            beliefs.takes(&of_class, now, patience) != Some(false) && is_due(&of_pair)
-        });
-        asked = pairs
-            .map(|(class, syntax)| (class.clone(), vec![syntax.clone()]))
-            .take(CONTEXTS_MAX)
-            .collect();
-    }
+    let pairs = wanted.filter(|(class, syntax)| {
+        let is_standard = sop_class::by_uid(class.as_str()).is_some();
+        let of_class = Subject {
+            class: class.clone(),
+            syntax: None,
+        };
+        let of_pair = Subject {
+            class: class.clone(),
+            syntax: Some(syntax.clone()),
+        };
+        let is_next = !is_standard || !is_due(&of_class);
+        is_next && beliefs.takes(&of_class, now, patience) != Some(false) && is_due(&of_pair)
+    });
+    let pairs = pairs.map(|(class, syntax)| (class.clone(), vec![syntax.clone()]));
+    let asked: Vec<_> = classes.chain(pairs).take(CONTEXTS_MAX).collect();
     if asked.is_empty() {
         return Vec::new();
     }
@@ -157,14 +155,18 @@ mod tests {
             let answered = answer(contexts, ProposedContext::accept_first);
             beliefs.hear(&answered, word, &PATIENCE);
         }
-        let classes: usize = proposed[..2].iter().map(|contexts| contexts.len() - 1).sum();
+        let of = |contexts: &[ProposedContext], syntaxes: usize| {
+            let asked = contexts.iter().skip(1);
+            asked
+                .filter(|context| context.transfer_syntaxes.len() == syntaxes)
+                .count()
+        };
+        let classes: usize = proposed[..2].iter().map(|contexts| of(contexts, 2)).sum();
         assert_eq!(classes, sop_class::storage().len());
-        assert_eq!(proposed.len(), 3);
-        let single: Vec<_> = proposed[2][1..]
-            .iter()
-            .map(|context| context.transfer_syntaxes.clone())
-            .collect();
-        assert_eq!(single, [[JPEG.parse().unwrap()], [JPEG.parse().unwrap()]]);
+        assert_eq!(of(&proposed[0], 1), 0, "nothing is known of their classes yet");
+        let single: usize = proposed.iter().map(|contexts| of(contexts, 1)).sum();
+        assert_eq!(single, pairs.len());
+        assert!(proposed.len() <= 3, "{}", proposed.len());
     }
 
     #[test]

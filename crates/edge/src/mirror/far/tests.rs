@@ -1,4 +1,5 @@
 use packhorse_dicom::negotiation::{ContextResult, PresentationContextId, ProposedContext};
+use packhorse_dicom::transfer_syntax::EXPLICIT_VR_LE;
 
 use super::*;
 use crate::directory::SiteEntry;
@@ -110,6 +111,21 @@ async fn implicit_vr_le_is_never_refused_for_itself_and_a_known_syntax_goes_firs
     let both = ct_with(&[IMPLICIT, JPEG]);
     let (_, contexts) = decide(shared, &both, &known(shared, &both));
     assert_eq!(contexts[0].answer, ContextAnswer::Accepted(JPEG.parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_pacs_that_chose_implicit_out_of_both_is_still_sent_explicit_unless_it_refuses_that() {
+    let edge = edge("advise");
+    let shared = &edge.shared;
+    let now = shared.clock.now().unix_micros();
+    let probed = [told(CT, None, true, now), told(CT, Some(IMPLICIT), true, now)];
+    let refuses = |facts: &[Told]| [facts, &[told(CT, Some(EXPLICIT_VR_LE), false, now)]].concat();
+    let both = ct_with(&[IMPLICIT, EXPLICIT_VR_LE]);
+    for (at, facts, chosen) in [(1, probed.to_vec(), EXPLICIT_VR_LE), (2, refuses(&probed), IMPLICIT)] {
+        shared.far_mirrors.told(shared, &site("b"), "PACS", (at, None, facts));
+        let (_, contexts) = decide(shared, &both, &known(shared, &both));
+        assert_eq!(contexts[0].answer, ContextAnswer::Accepted(chosen.parse().unwrap()));
+    }
 }
 
 #[tokio::test]
