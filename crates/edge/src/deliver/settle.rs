@@ -100,12 +100,18 @@ pub(super) async fn failed(shared: &Shared, to: &Destination, entry: &Entry, rea
         Some(parcel) => parcel.study_for_people(shared).await,
         None => None,
     };
-    shared.notify(notice(to, entry, &why, study.as_deref())).await;
+    let reason = Reason { why, status };
+    shared.notify(notice(to, entry, &reason, study.as_deref())).await;
 }
 
 /// One for each study, destination and reason, however many instances fail so.
-fn notice(to: &Destination, entry: &Entry, why: &str, study: Option<&str>) -> Notice {
-    let reason = why.split(':').next().unwrap_or(why);
+fn notice(to: &Destination, entry: &Entry, reason: &Reason, study: Option<&str>) -> Notice {
+    let why = reason.why.as_str();
+    // Without what the PACS adds, which may differ for each.
+    let alike = match reason.status {
+        Some(status) => status.to_string(),
+        None => why.split(':').next().unwrap_or(why).to_owned(),
+    };
     let (title, source) = (&to.ae_title, &entry.routing.source);
     let of = study.map_or_else(|| "without a study".to_owned(), |study| format!("of study {study}"));
     let mut fields = Map::new();
@@ -120,7 +126,7 @@ fn notice(to: &Destination, entry: &Entry, why: &str, study: Option<&str>) -> No
     }
     Notice {
         kind: NoticeKind::Failed,
-        key: format!("{title} {source} {} {reason}", study.unwrap_or_default()),
+        key: format!("{title} {source} {} {alike}", study.unwrap_or_default()),
         what: format!("{title} does not get an instance {of} from {source}: {why}"),
         remedy: "`edge-gateway failed` lists it with others that fared so; put it right, then `edge-gateway retry`"
             .to_owned(),
@@ -175,6 +181,7 @@ pub(super) async fn give_back(shared: &Shared, deliveries: Vec<DeliveryId>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::verdict::Verdict;
     use super::*;
     use crate::testing::{Edge, parcel, site};
 
@@ -199,18 +206,17 @@ mod tests {
                 note: String::new(),
             }
         };
-        let key = |why, study| notice(&to, &entry(), why, study).key;
-        assert_eq!(
-            key("answered A900 (x): slice 1", Some("1.2")),
-            key("answered A900 (x): slice 2", Some("1.2"))
-        );
-        assert_ne!(
-            key("answered A900 (x)", Some("1.2")),
-            key("answered C000 (y)", Some("1.2"))
-        );
-        assert_ne!(
-            key("answered A900 (x)", Some("1.2")),
-            key("answered A900 (x)", Some("1.3"))
-        );
+        let key = |status, study, comment| {
+            let status = Verdict::of_status(Status(status), Some(comment));
+            let Verdict::Failed(reason) = status else {
+                panic!("{status:?}")
+            };
+            notice(&to, &entry(), &reason, Some(study)).key
+        };
+        let unanswered = |why: &str| notice(&to, &entry(), &Reason::from(why.to_owned()), None).key;
+        assert_eq!(key(0xA900, "1.2", "slice 1"), key(0xA900, "1.2", "slice 2"));
+        assert_ne!(key(0xA900, "1.2", ""), key(0x0122, "1.2", ""));
+        assert_ne!(key(0xA900, "1.2", ""), key(0xA900, "1.3", ""));
+        assert_eq!(unanswered("it drops: one"), unanswered("it drops: another"));
     }
 }

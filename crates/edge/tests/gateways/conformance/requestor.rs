@@ -255,7 +255,7 @@ async fn what_comes_of_an_association_is_dealt_with_as_the_statement_says() {
     );
     for (what, done, answer, state) in [
         (
-            "rejected for now, not answered in time, no connection",
+            "rejected for now, A-ASSOCIATE-RQ not answered in time, no connection",
             left_alone,
             rejects_for_now as fn(&Proposal) -> Answer,
             "down",
