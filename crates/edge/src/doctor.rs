@@ -70,7 +70,7 @@ pub(crate) async fn examine(shared: &Shared, is_daemon: bool) -> Vec<Finding> {
     }
     findings.extend(link::examine(shared, is_daemon).await);
     findings.extend(sources::examine(shared, is_daemon).await);
-    findings.extend(routes::examine(shared).await);
+    findings.extend(routes::examine(shared, is_daemon).await);
     findings.extend(destinations::examine(shared, is_daemon).await);
     findings.extend(custody::examine(shared).await);
     findings.extend(custody::notices(shared).await);

@@ -62,8 +62,9 @@ pub(super) fn decide(shared: &Shared, order: &Order, entry: Option<&Entry>, subj
         | (Action::Discard { .. }, EntryState::Ready | EntryState::Failed | EntryState::Held)
         | (Action::Discard { force: true, .. }, EntryState::Acked) => Ok(()),
         (Action::Retry, EntryState::Ready) if is_waiting && (entry.attempts > 0 || subject.is_named) => Ok(()),
-        // By its id, whoever holds it: so it was before there was `release`.
-        (Action::Retry, EntryState::Held | EntryState::Acked) if subject.is_named => Ok(()),
+        // By its id, also what is held, but for lack of consent.
+        (Action::Retry, EntryState::Acked) if subject.is_named => Ok(()),
+        (Action::Retry, EntryState::Held) if subject.is_named => may_be_released(entry),
         (Action::Release, EntryState::Held) => may_be_released(entry),
         (Action::Discard { .. }, EntryState::Acked) => Err(Some(format!(
             "it was handed to the relay: discard it at {0}, or with --force only {1}'s copy, and what {0} does then counts",

@@ -392,7 +392,7 @@ async fn what_was_discarded_while_it_waited_for_its_turn_is_not_sent() {
     let discarded = vec![(all[5], packhorse_spool::Settlement::Discarded)];
     shared.spool.settle(shared.epoch, discarded, Vec::new()).await.unwrap();
     site.eventually_stored(5).await;
-    eventually("an end", async || site.state(all[4]).await.is_none()).await;
+    eventually("an end", async || site.state(all[4]).await == Some(EntryState::Kept)).await;
     assert!(!site.pacs.asked().contains(&"1.6".to_owned()));
     site.end().await;
 }

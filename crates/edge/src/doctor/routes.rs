@@ -2,25 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use packhorse_ledger::view::Direction;
 use packhorse_policy::Route;
 
 use super::{Finding, Level};
 use crate::directory::Standing;
+use crate::echo::{self, Place, Way};
 use crate::shared::Shared;
 
-pub(super) async fn examine(shared: &Shared) -> Vec<Finding> {
+/// Routes that stand are walked to their ends, all at once, if a daemon runs.
+pub(super) async fn examine(shared: &Shared, is_daemon: bool) -> Vec<Finding> {
     let asked = shared.ledger(|projection| projection.last_delivered()).await;
     let delivered = asked.and_then(Result::ok).unwrap_or_default().into_iter();
     let outgoing = delivered.filter(|(direction, ..)| *direction == Direction::Outgoing);
     let delivered: BTreeMap<String, String> = outgoing.map(|(_, route, at)| (route, at)).collect();
-    let routes = shared.config.engine.routes().iter();
-    routes
-        .map(|route| match standing(shared, route) {
-            Some(bad) => bad,
-            None => end_to_end(route, delivered.get(route.called_ae_title.as_str())),
-        })
-        .collect()
+    let look = async |route: &Route| match standing(shared, route) {
+        Some(bad) => bad,
+        None => {
+            let delivered = delivered.get(route.called_ae_title.as_str());
+            let way = if is_daemon {
+                Some(walked(shared, route).await)
+            } else {
+                None
+            };
+            end_to_end(route, way, delivered)
+        }
+    };
+    join_all(shared.config.engine.routes().iter().map(look)).await
 }
 
 fn about(route: &Route) -> String {
@@ -60,15 +69,41 @@ fn standing(shared: &Shared, route: &Route) -> Option<Finding> {
     }
 }
 
-/// Whether what is sent on a route that stands gets to its end: by the last that did.
-fn end_to_end(route: &Route, delivered: Option<&String>) -> Finding {
-    match delivered {
-        Some(at) => Finding::ok(about(route), format!("announced and accepted; delivered last at {at}")),
+async fn walked(shared: &Shared, route: &Route) -> Way {
+    let end = (&route.to_site, &route.to_ae_title);
+    echo::walk(shared, end, false, shared.config.echo.wait).await.0
+}
+
+/// Whether what is sent on a route that stands gets to its end: by a C-ECHO that goes the whole way, and by what was
+/// delivered last. That the relay cannot be reached is said of the link, once.
+fn end_to_end(route: &Route, way: Option<Way>, delivered: Option<&String>) -> Finding {
+    let last = match delivered {
+        Some(at) => format!("delivered last at {at}"),
+        None => "nothing was delivered on it yet".to_owned(),
+    };
+    let way = way.filter(|way| !matches!(&way.stopped, Some(stop) if stop.place == Place::Relay));
+    match way {
+        Some(Way {
+            stopped: Some(stop), ..
+        }) => {
+            let at = match stop.place {
+                Place::Relay => "the relay".to_owned(),
+                Place::Site => route.to_site.to_string(),
+                Place::Pacs(leg) => format!("{} at {}, {}", route.to_ae_title, route.to_site, leg.words()),
+            };
+            let what = format!("a C-ECHO stops at {at}: {}; {last}", stop.why);
+            Finding::new(Level::Bad, about(route), what, stop.remedy)
+        }
+        Some(way) => {
+            let what = format!("a C-ECHO goes the whole way in {} ms; {last}", way.took.as_millis());
+            Finding::ok(about(route), what)
+        }
+        None if delivered.is_some() => Finding::ok(about(route), format!("announced and accepted; {last}")),
         None => Finding::new(
             Level::Warn,
             about(route),
-            "announced and accepted; nothing was delivered on it yet",
-            "send something: edge-gateway send FILE --to ".to_owned() + route.called_ae_title.as_str(),
+            format!("announced and accepted; {last}"),
+            format!("once there is a link: edge-gateway echo {}", route.called_ae_title),
         ),
     }
 }
