@@ -297,7 +297,12 @@ fn a_study_is_delivered_as_a_whole_once_it_is_quiet_at_its_source() {
     let Some(_) = require(Peer::Pynetdicom) else { return };
     let target = Xscp::start(XscpOptions::default()).unwrap();
     let mut setup = Setup::default();
-    destination(&mut setup, "WHOLE", target.port(), "deliver = \"whole-study\"");
+    destination(
+        &mut setup,
+        "WHOLE",
+        target.port(),
+        "deliver = \"whole-study\"\nmirror = \"off\"",
+    );
     setup.also_at_a += "[ledger]\nquiet = \"1s\"\n";
     let sites = Sites::start(free_port().unwrap(), &setup);
     let study = made_series(12, 32);

@@ -74,7 +74,12 @@ fn what_pynetdicom_sends_arrives_identical_however_it_proposes() {
         ..XscpOptions::default()
     })
     .unwrap();
-    let sites = Sites::start(target.port(), &Setup::default());
+    // What a PACS is known to take would be chosen before Explicit VR Little Endian.
+    let setup = Setup {
+        in_destination: "mirror = \"off\"",
+        ..Setup::default()
+    };
+    let sites = Sites::start(target.port(), &setup);
     let mut before = 0;
     for propose in Propose::EACH {
         let sender = Xscu {

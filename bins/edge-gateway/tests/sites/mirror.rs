@@ -121,7 +121,8 @@ fn under_strict_the_source_is_refused_what_is_known_and_the_log_and_routes_say_w
     let Some(_) = require(Peer::Pynetdicom) else { return };
     let target = Xscp::start(only_ct()).unwrap();
     let mut sites = Sites::start(target.port(), &with_mirror("mirror = \"strict\""));
-    sites.wait_until("what the PACS takes", |sites| not_taken(&known(sites)) > 100);
+    // More than fit into one of the two associations.
+    sites.wait_until("what the PACS takes", |sites| not_taken(&known(sites)) > 200);
     let folder = mixed_folder(4);
     assert_eq!(
         send(&sites, folder.path()),

@@ -49,6 +49,7 @@ fn assert_unharmed(sites: &mut Sites) {
                 "edge.toml",
                 "relay.toml",
                 "directory.json",
+                "mirror",
                 "epoch",
             ],
         ]

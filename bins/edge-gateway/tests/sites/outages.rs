@@ -137,7 +137,7 @@ fn a_poison_instance_holds_up_none_behind_it() {
     );
     // By hand they are tried again.
     let said = sites.said(Host::B, &["retry"]);
-    assert_eq!(said, "2 to be tried again");
+    assert!(said.starts_with("2 to be tried again"), "{said}");
     let came = poll(PATIENCE, || {
         (target.log().unwrap().len() >= log.len() + 2).then_some(())
     });

@@ -4,6 +4,7 @@ use packhorse_ids::Kind;
 use packhorse_spool::{EntryState, Index as _};
 
 use super::*;
+use crate::hold::HeldBy;
 use crate::messages::Message;
 use crate::place::STRAY_HELP;
 use crate::testing::{Edge, envelope, parcel, site};
@@ -49,7 +50,7 @@ async fn what_waits_for_a_destination_that_is_not_configured_is_listed() {
 }
 
 #[tokio::test]
-async fn held_ones_are_listed_with_their_reason_and_retry_sends_them_on() {
+async fn held_ones_are_listed_with_their_reason_and_retry_sends_on_what_does_not_lack_consent() {
     let edge = Edge::new("b", "");
     let delivery = edge.arrive(parcel(&site("a"), &edge.shared.site, "PACS_B")).await;
     let door = door(&edge, true);
@@ -62,6 +63,21 @@ async fn held_ones_are_listed_with_their_reason_and_retry_sends_them_on() {
     let all = door.answer("retry", &json!({ "deliveries": [] })).await.unwrap();
     assert_eq!(all["reopened"], 0, "all means all failed ones");
     let args = json!({ "deliveries": [delivery.to_string()] });
+    let refused = door.answer("retry", &args).await.unwrap();
+    assert_eq!(refused["reopened"], 0);
+    assert!(
+        refused["not"][0]["why"]
+            .as_str()
+            .unwrap()
+            .contains("edge-gateway accept a --for PACS_B"),
+        "{refused}"
+    );
+    let by_hand = vec![(delivery, HeldBy::Operator("root".to_owned()).settlement())];
+    edge.shared
+        .spool
+        .settle(edge.shared.epoch, by_hand, Vec::new())
+        .await
+        .unwrap();
     assert_eq!(door.answer("retry", &args).await.unwrap()["reopened"], 1);
     let listed = door.answer("failed", &Value::Null).await.unwrap();
     assert_eq!(listed["held"], json!([]));

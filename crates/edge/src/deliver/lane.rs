@@ -131,6 +131,8 @@ impl Lane {
         parcel: &Parcel,
         (calling, ahead): (&AeTitle, &[InstanceContext]),
     ) -> Result<CStoreRsp, StoreError> {
+        // Another title's association is released first, and its turn with it.
+        self.caller(shared, destination, calling).await;
         let pacs = shared.pacs.get(&destination.ae_title);
         if let (None, Some(pacs)) = (&self.turn, pacs) {
             self.turn = Some(pacs.delivery_turn().await);

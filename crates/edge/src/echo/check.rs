@@ -93,14 +93,12 @@ fn stopped_at_once(title: &AeTitle, destination: Option<&Destination>, why: &str
 }
 
 async fn check(shared: &Shared, destination: &Destination, deadline: Instant) -> PacsCheck {
+    let calling = destination.calling_ae_title_for(&shared.site, None);
     let mut check = begin(destination);
+    check.calling_ae_title = calling.to_string();
     let mut walk = Walk {
         destination,
-        config: requestor_config(
-            shared,
-            destination,
-            destination.calling_ae_title_for(&shared.site, None),
-        ),
+        config: requestor_config(shared, destination, calling),
         deadline,
         legs: &mut check.legs,
     };
