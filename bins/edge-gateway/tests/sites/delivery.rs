@@ -73,6 +73,8 @@ fn a_slow_routine_study_holds_up_no_stat_study_neither_to_another_pacs_nor_to_th
     let good = Xscp::start(XscpOptions::default()).unwrap();
     let mut setup = Setup {
         at_a: STAT,
+        // Its associations are counted.
+        in_destination: "mirror = \"off\"",
         ..Setup::default()
     };
     destination(&mut setup, "GOOD", good.port(), "");

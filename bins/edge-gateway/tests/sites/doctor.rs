@@ -150,7 +150,12 @@ const FOUND_AT_A: [(&str, &str, &str, &str); 10] = [
         "rejected, once since the start",
         "add it to ae_titles of a [[source]]",
     ),
-    ("warn", "source PACS A", "ended by A-ABORT after", "outcome = \"hold\""),
+    (
+        "warn",
+        "sender-stopped",
+        "stopped at refused Raw Data Storage",
+        "outcome = \"hold\"",
+    ),
     ("bad", "failed", "the destination does not take", "at st-mary"),
     (
         "bad",
