@@ -9,6 +9,7 @@ use packhorse_ledger::identity::printable;
 use packhorse_spool::{EntryState, Filter, Index as _};
 use tokio::time::Instant;
 
+use super::next::ROOM_MAX;
 use super::parcel::Owner;
 use super::whole::StudyKey;
 use super::{Deliverer, settle};
@@ -100,22 +101,39 @@ impl Deliverer {
         ))
     }
 
-    /// The lanes whose study is over: nothing more of it waits.
-    pub(super) fn end_studies(&mut self) -> HashSet<usize> {
-        if self.is_more || self.looked.is_none() || self.is_left_alone() {
-            return HashSet::new();
-        }
-        let mut over = Vec::new();
+    /// The idle lanes with their studies, of which nothing is in the room.
+    fn run_dry(&self) -> Vec<(usize, StudyKey)> {
+        let mut dry = Vec::new();
         for (lane, key) in &self.carried {
             let is_idle = self.idle.iter().any(|idle| idle.number == *lane);
-            let is_awaited = self
-                .room
-                .iter()
-                .any(|(_, parcel)| self.study_of(parcel).as_ref() == Some(key));
-            if is_idle && !is_awaited {
-                over.push((*lane, key.clone()));
+            let is_here = |parcel| self.study_of(parcel).as_ref() == Some(key);
+            if is_idle && !self.room.iter().any(|(_, parcel)| is_here(parcel)) {
+                dry.push((*lane, key.clone()));
             }
         }
+        dry
+    }
+
+    /// Whether an idle lane waits for the rest of its study, which may be further behind in the queue.
+    pub(super) fn seeks_a_study(&self) -> bool {
+        self.is_more && !self.run_dry().is_empty()
+    }
+
+    /// The lanes whose study is over: nothing more of it waits, as far as the queue can be looked into.
+    pub(super) fn end_studies(&mut self) -> HashSet<usize> {
+        if self.looked.is_none() || self.is_left_alone() {
+            return HashSet::new();
+        }
+        if self.is_more {
+            // The room has no place left to look for more of it: others go first. It is not forgotten, so that what
+            // comes of it later goes at once.
+            let has_place = self.room.len() < ROOM_MAX;
+            let dry = if has_place { Vec::new() } else { self.run_dry() };
+            let lanes: HashSet<usize> = dry.into_iter().map(|(lane, _)| lane).collect();
+            self.carried.retain(|lane, _| !lanes.contains(lane));
+            return lanes;
+        }
+        let over = self.run_dry();
         for (lane, key) in &over {
             self.carried.remove(lane);
             if let Some(studies) = &mut self.studies {

@@ -13,8 +13,9 @@ use super::room::Turn;
 use super::whole::{Studies, StudyKey};
 use super::{BATCH, Deliverer, UnderWay};
 
-/// Instances that wait in the room at most when lanes are idle because all that wait belong to patients under way.
-const ROOM_MAX: usize = 1024;
+/// Instances that wait in the room at most when lanes are idle because all that wait belong to patients under way, or
+/// because the study that a lane carries may have more further behind.
+pub(super) const ROOM_MAX: usize = 1024;
 /// Owners whose lane is remembered.
 const BOUND_MAX: usize = 10_000;
 
@@ -23,14 +24,23 @@ impl Deliverer {
     pub(super) async fn start(&mut self) {
         loop {
             while self.start_next() {}
-            let is_stuck = !self.idle.is_empty() && self.room.len() >= self.room_len && !self.is_left_alone();
-            if !is_stuck || self.idle.len() == self.destination.associations.get() || self.room_len >= ROOM_MAX {
+            let may_look = !self.idle.is_empty() && !self.is_left_alone();
+            let is_full = self.room.len() >= self.room_len;
+            let is_all_idle = self.idle.len() == self.destination.associations.get();
+            // All that wait belong to those under way, or to other studies: further behind there may be others.
+            let is_stuck = may_look && ((is_full && !is_all_idle) || self.seeks_a_study());
+            if !is_stuck || (is_full && self.room_len >= ROOM_MAX) {
                 break;
             }
-            // All that wait belong to those under way: further behind there may be others.
-            self.room_len += BATCH;
+            if is_full {
+                self.room_len += BATCH;
+            }
+            let before = self.room.len();
             self.looked = None;
             self.look(Look::AtOnce).await;
+            if self.room.len() <= before {
+                break;
+            }
         }
         if self.room.len() < BATCH {
             self.room_len = BATCH;

@@ -85,6 +85,31 @@ async fn two_studies_have_an_association_each_and_stat_goes_between() {
     site.end().await;
 }
 
+/// More than the room has place for: the first study's end shows only further behind in the queue.
+#[tokio::test]
+async fn two_long_studies_have_an_association_each_however_they_are_mixed() {
+    for is_mixed in [false, true] {
+        let site = Site::new(success, LONG, "").await;
+        let is_first = |number: usize| if is_mixed { number % 2 == 1 } else { number <= 70 };
+        for number in 1..=140 {
+            let study = if is_first(number) { "2.1" } else { "2.2" };
+            site.routine(&of_study(number, study)).await;
+        }
+        for study in ["2.1", "2.2"] {
+            site.edge.shared.quiet.learn(key(study), 70);
+        }
+        site.eventually_stored(140).await;
+        let (first, second): (Vec<_>, Vec<_>) = (1..=140).partition(|number: &usize| is_first(*number));
+        let uids = |numbers: &[usize]| numbers.iter().map(|number| format!("1.{number}")).collect::<Vec<_>>();
+        let (first, second, stored) = (uids(&first), uids(&second), site.pacs.stored());
+        // Both are let go at once: either may be the first.
+        let is_one_by_one = stored == [first.clone(), second.clone()].concat() || stored == [second, first].concat();
+        assert!(is_one_by_one, "mixed: {is_mixed}: {stored:?}");
+        assert_eq!(site.pacs.associations().len(), 2, "mixed: {is_mixed}");
+        site.end().await;
+    }
+}
+
 #[tokio::test]
 async fn what_waits_for_its_study_is_found_again_after_a_start() {
     let mut site = Site::new(success, LONG, "").await;
