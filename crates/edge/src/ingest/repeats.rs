@@ -16,6 +16,7 @@ use packhorse_ledger::{Projection, State};
 use packhorse_spool::{Entry, EntryState, Index as _};
 use tokio::task::JoinHandle;
 
+use crate::hold::HeldBy;
 use crate::shared::{LINK_QUEUE, Shared};
 
 /// How long nobody else may work on an entry that is joined or replaced: the commit takes milliseconds.
@@ -54,8 +55,8 @@ pub(super) struct Come<'a> {
     pub(super) transfer_syntax: &'a TransferSyntaxUid,
     pub(super) sha256: &'a Digest,
     pub(super) pixels: Option<&'a Digest>,
-    /// A rule holds it.
-    pub(super) is_held: bool,
+    /// The rule that holds it, in a fact's words.
+    pub(super) held_by: Option<String>,
 }
 
 /// What becomes of it. An entry that is joined or replaced is leased, and is to be given back or settled.
@@ -99,7 +100,7 @@ pub(super) async fn judge(shared: &Shared, earlier: Option<Earlier>, come: &Come
         give_back(shared, entry.routing.delivery).await;
         return Repeat::New(compared);
     }
-    if compared == Some(Compared::Same) && goes_as_well(&entry, come.routing.priority, come.is_held) {
+    if compared == Some(Compared::Same) && goes_as_well(&entry, come.routing.priority, come.held_by.as_deref()) {
         Repeat::Joins(entry.routing.delivery)
     } else {
         Repeat::Replaces(compared, Box::new(entry))
@@ -111,9 +112,28 @@ fn waits(entry: &Entry) -> bool {
     matches!(entry.state, EntryState::Ready | EntryState::Held) && entry.queue.as_str() == LINK_QUEUE
 }
 
-/// Whether the entry that waits does for both: it is as urgent, and is held if the new one would be.
-fn goes_as_well(entry: &Entry, priority: Priority, is_held: bool) -> bool {
-    entry.routing.priority <= priority && (entry.state == EntryState::Held || !is_held)
+/// Whether the entry that waits does for both: it is as urgent, and whoever holds it would hold the new one.
+fn goes_as_well(entry: &Entry, priority: Priority, by_rule: Option<&str>) -> bool {
+    let is_held_alike = match holder(entry) {
+        Some(HeldBy::Operator(_)) => true,
+        Some(HeldBy::Rule(rule)) => by_rule == Some(rule.as_str()),
+        Some(HeldBy::Consent | HeldBy::Arrival | HeldBy::Stray) => false,
+        None => by_rule.is_none(),
+    };
+    entry.routing.priority <= priority && is_held_alike
+}
+
+/// Who holds an entry; `None`: nobody.
+fn holder(entry: &Entry) -> Option<HeldBy> {
+    (entry.state == EntryState::Held).then(|| HeldBy::of(entry))
+}
+
+/// The person who holds an entry, and so holds what replaces it: a rule decides on each instance anew, as it is now.
+pub(super) fn person(entry: &Entry) -> Option<String> {
+    match holder(entry)? {
+        HeldBy::Operator(who) => Some(who),
+        HeldBy::Rule(_) | HeldBy::Consent | HeldBy::Arrival | HeldBy::Stray => None,
+    }
 }
 
 /// Lets others work on an entry again.

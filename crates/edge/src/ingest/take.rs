@@ -19,8 +19,8 @@ use packhorse_ledger::fact::{
 use packhorse_ledger::identity::{Identity, printable};
 use packhorse_policy::{Hold, InstanceDecision, Route};
 use packhorse_spool::{
-    Body, Custody, Entry, EntryState, INLINE_LEN_MAX, Index as _, NewEntry, NewState, PayloadWriter, Payloads as _,
-    Settlement, StoreError,
+    Body, Custody, Entry, INLINE_LEN_MAX, Index as _, NewEntry, NewState, PayloadWriter, Payloads as _, Settlement,
+    StoreError,
 };
 use tokio::sync::mpsc;
 
@@ -202,7 +202,7 @@ impl Custodian<'_> {
             transfer_syntax: &self.offered.transfer_syntax,
             sha256: &kept.sealed.sha256,
             pixels: kept.pixels.as_ref(),
-            is_held: hold.is_some(),
+            held_by: hold.as_ref().map(|hold| hold.rule.to_string()),
         };
         let repeat = repeats::judge(self.shared, lookup.found().await, &come).await;
         let received = self.received(
@@ -229,8 +229,10 @@ impl Custodian<'_> {
         }
         let state = match (&hold, &repeat) {
             (Some(hold), _) => HeldBy::Rule(hold.rule.to_string()).new_state(),
-            // Whoever held the one that it replaces has not let it go.
-            (None, Repeat::Replaces(_, old)) if old.state == EntryState::Held => HeldBy::of(old).new_state(),
+            // A person who held the one that it replaces has not let it go.
+            (None, Repeat::Replaces(_, old)) => {
+                repeats::person(old).map_or(NewState::Ready, |who| HeldBy::Operator(who).new_state())
+            }
             (None, _) => NewState::Ready,
         };
         let entry = NewEntry {
@@ -274,7 +276,7 @@ impl Custodian<'_> {
         let (header, at) = (&kept.header, self.shared.clock.now());
         let originator = self.offered.command.move_originator.as_ref();
         let (replaces, held_by) = match repeat {
-            Repeat::Replaces(_, old) => (Some(old.routing.delivery), who_holds(old)),
+            Repeat::Replaces(_, old) => (Some(old.routing.delivery), repeats::person(old)),
             _ => (None, None),
         };
         InstanceReceived {
@@ -418,15 +420,6 @@ impl Custodian<'_> {
             }
         }
         refused
-    }
-}
-
-/// Who holds an entry, in a fact's words; `None`: nobody.
-fn who_holds(entry: &Entry) -> Option<String> {
-    match HeldBy::of(entry) {
-        _ if entry.state != EntryState::Held => None,
-        HeldBy::Rule(who) | HeldBy::Operator(who) => Some(who),
-        HeldBy::Consent | HeldBy::Arrival | HeldBy::Stray => Some("somebody".to_owned()),
     }
 }
 

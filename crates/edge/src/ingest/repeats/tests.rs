@@ -144,6 +144,35 @@ async fn what_replaces_a_held_instance_is_held_as_well() {
     assert_eq!((views[0].joined, views[1].state), (1, State::Held));
 }
 
+/// The rule that held it has been changed since, or is gone.
+#[tokio::test]
+async fn what_is_sent_again_is_held_by_the_rules_of_now_or_by_the_person_who_held_it() {
+    let root = HeldBy::Operator("root".to_owned());
+    let (old, now) = (
+        HeldBy::Rule("rule 9 (gone)".to_owned()),
+        HeldBy::Rule("rule 1 (wait)".to_owned()),
+    );
+    let rule = "[[rule]]\nname = \"wait\"\noutcome = \"hold\"\n";
+    for (rule, held_by, patient, expected) in [
+        ("", &old, "4711", None),
+        ("", &old, "0815", None),
+        ("", &root, "4711", Some(&root)),
+        ("", &root, "0815", Some(&root)),
+        (rule, &old, "4711", Some(&now)),
+        (rule, &old, "0815", Some(&now)),
+    ] {
+        let (edge, proposal) = (Edge::new("a", &format!("{TOML}{rule}")), proposal("PACS_A", "ROUTE"));
+        send(&edge, &proposal, "4711", "pixl").await;
+        let settlements = vec![(entries(&edge).await[0].routing.delivery, held_by.settlement())];
+        let settled = edge.shared.spool.settle(edge.shared.epoch, settlements, Vec::new());
+        settled.await.unwrap();
+        send(&edge, &proposal, patient, "pixl").await;
+        let entries = entries(&edge).await;
+        let holders: Vec<_> = entries.iter().map(holder).collect();
+        assert_eq!(holders, [expected.cloned()], "{held_by:?}, {patient}, {rule}");
+    }
+}
+
 #[tokio::test]
 async fn high_is_stat_only_from_a_source_that_is_trusted_with_it() {
     for (trust, priority, expected) in [
