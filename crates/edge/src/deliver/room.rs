@@ -94,7 +94,11 @@ impl Room {
             if arrivals.is_next(routing) {
                 continue;
             }
-            let left = wait.saturating_sub(now.saturating_since(parcel.entry.committed_at));
+            // A clock that is set back makes nobody wait longer.
+            let here = now
+                .saturating_since(parcel.entry.committed_at)
+                .max(parcel.opened_at.elapsed());
+            let left = wait.saturating_sub(here);
             if left.is_zero() {
                 arrivals.give_up_before(routing);
             } else {
@@ -102,5 +106,45 @@ impl Room {
             }
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_spool::{Custody, Index as _, NewEntry, NewState};
+
+    use super::*;
+    use crate::shared::queue;
+    use crate::testing::{Edge, parcel, site};
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_make_a_gap_longer() {
+        let edge = Edge::new("b", "");
+        let (mut routing, body) = parcel(&site("a"), &edge.shared.site, "PACS_B");
+        routing.sequence = Sequence(5);
+        let delivery = routing.delivery;
+        let entry = NewEntry {
+            routing,
+            queue: queue("to/PACS_B"),
+            body,
+            custody: Custody::UntilAcked,
+            state: NewState::Ready,
+        };
+        let (spool, epoch) = (&edge.shared.spool, edge.shared.epoch);
+        spool.commit(epoch, vec![entry], Vec::new()).await.unwrap();
+        let entry = spool.entry(delivery).await.unwrap().unwrap();
+        let opened = Parcel::open(&edge.shared, &entry).await;
+        let parcel = opened.map_err(|_| "no parcel").unwrap();
+        let (arrivals, wait, hour) = (Arrivals::default(), Duration::from_secs(60), 3_600_000_000);
+        let set_back = WallTime::from_unix_micros(entry.committed_at.unix_micros() - hour);
+        let mut room = Room::default();
+        room.put(parcel, false);
+        let left = room.end_gaps(&arrivals, set_back, wait);
+        assert!(left.is_some_and(|left| left <= wait), "{left:?}");
+        let mut parcel = room.take_all(|_| true).remove(0);
+        parcel.opened_at -= wait;
+        room.put(parcel, false);
+        assert_eq!(room.end_gaps(&arrivals, set_back, wait), None);
+        assert!(arrivals.is_next(&entry.routing));
     }
 }
