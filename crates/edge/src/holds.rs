@@ -15,6 +15,7 @@ use packhorse_ledger::view::HeldView;
 use packhorse_policy::{Hold, RuleName};
 use packhorse_spool::{Entry, EntryState, Index as _, Settlement, StoreError};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::hold::HeldBy;
 use crate::notices::{Notice, NoticeKind};
@@ -27,9 +28,16 @@ const LEASE: Duration = Duration::from_secs(30);
 /// It is told so long before a hold ends, when it is longer than that.
 const TOLD_BEFORE: Duration = Duration::from_secs(86_400);
 
+/// While a quota is used up, the ledger is asked so often at most whether there is room again.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// Bytes that rules hold.
 #[derive(Debug, Default)]
-pub(crate) struct Holds(Mutex<Option<BTreeMap<String, u64>>>);
+pub(crate) struct Holds {
+    known: Mutex<Option<BTreeMap<String, u64>>>,
+    /// When the ledger was asked last because a quota was used up. Held while it is asked.
+    asked: tokio::sync::Mutex<Option<Instant>>,
+}
 
 /// Why nothing more is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +51,12 @@ pub(crate) struct OverQuota {
 impl Holds {
     /// What is held by each rule. `None`: not known yet.
     fn bytes(&self) -> Option<BTreeMap<String, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// So many bytes more are held by this rule.
     pub(crate) fn add(&self, rule: &RuleName, bytes: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.as_mut() {
             *known.entry(rule.to_string()).or_default() += bytes;
         }
@@ -61,8 +69,19 @@ impl Holds {
         }
         if let Some(Ok(held)) = shared.ledger(|projection| projection.held_by_rules()).await {
             let bytes = held.into_iter().map(|held| (held.rule, held.bytes)).collect();
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
         }
+    }
+
+    /// Asks the ledger, unless that was done just now. Whether it was asked.
+    async fn renew_now_and_then(&self, shared: &Shared) -> bool {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|asked| asked.elapsed() < ASKED_AGAIN) {
+            return false;
+        }
+        self.renew(shared).await;
+        *asked = Some(Instant::now());
+        true
     }
 }
 
@@ -93,7 +112,7 @@ pub(crate) async fn may_hold(shared: &Shared, hold: &Hold, length: u64) -> Resul
         return Ok(());
     }
     // Something may have been released since.
-    shared.holds.renew(shared).await;
+    shared.holds.renew_now_and_then(shared).await;
     let Some(over) = over(shared.holds.bytes()) else {
         return Ok(());
     };

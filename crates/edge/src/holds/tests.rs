@@ -69,8 +69,18 @@ async fn over_the_quota_of_a_rule_the_answer_is_a700_and_what_is_released_makes_
         .reopen(edge.shared.epoch, deliveries, facts)
         .await
         .unwrap();
-    let again = send_one(&edge.shared, &sent(&proposal, "1.6")).await;
-    assert_eq!(again.status, Status::SUCCESS);
+    eventually("room", async || {
+        send_one(&edge.shared, &sent(&proposal, "1.6")).await.status == Status::SUCCESS
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_ledger_is_not_asked_for_every_instance_over_a_quota() {
+    let edge = Edge::new("a", &toml("quota = \"150B\"", ""));
+    let asked = async || edge.shared.holds.renew_now_and_then(&edge.shared).await;
+    assert_eq!((asked().await, asked().await), (true, false));
+    eventually("the next time", async || asked().await).await;
 }
 
 #[tokio::test]
