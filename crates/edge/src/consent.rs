@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_dicom::ae_title::AeTitle;
-use packhorse_ids::SiteName;
+use packhorse_ids::{DeliveryId, SiteName};
 use packhorse_ledger::fact::{Fact, Held, Released};
 use packhorse_spool::{Entry, EntryState, Filter, Index as _, StoreError};
 
@@ -18,6 +18,8 @@ use crate::shared::{Shared, fact_bytes, queue_to};
 const PAGE: usize = 256;
 /// How often it is looked for what is held without need: consent may be given while a delivery is being placed.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long nobody else may work on what is released: the commit takes milliseconds.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Whether `site` may send to `destination`.
 pub(crate) fn accepts(destinations: &[Destination], destination: &AeTitle, site: &SiteName) -> bool {
@@ -122,10 +124,11 @@ pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
             cursor = *last;
             let may_go = page.into_iter().map(|(_, entry)| entry);
             let is_consented = |entry: &Entry| destination.accept_from.contains(&entry.routing.source);
-            let may_go = may_go.filter(|entry| HeldBy::of(entry) == HeldBy::Consent && is_consented(entry));
+            let may_go = may_go.filter(|entry| lacks_consent(entry) && is_consented(entry));
+            let may_go = still_held(shared, may_go.map(|entry| entry.routing.delivery).collect()).await?;
             released += match destination.on_arrival {
-                OnArrival::Deliver => custody::go_on(shared, may_go.collect(), "consent").await?,
-                OnArrival::Hold => hold_on(shared, may_go.collect(), &destination.ae_title).await?,
+                OnArrival::Deliver => custody::go_on(shared, may_go, "consent").await?,
+                OnArrival::Hold => hold_on(shared, may_go, &destination.ae_title).await?,
             };
         }
     }
@@ -133,6 +136,24 @@ pub(crate) async fn release(shared: &Shared) -> Result<u64, StoreError> {
         tracing::info!(released, "held deliveries are released: their sites may send");
     }
     Ok(released)
+}
+
+fn lacks_consent(entry: &Entry) -> bool {
+    entry.state == EntryState::Held && HeldBy::of(entry) == HeldBy::Consent
+}
+
+/// Leases those that are held for lack of consent even now: somebody may have discarded or held one meanwhile.
+async fn still_held(shared: &Shared, deliveries: Vec<DeliveryId>) -> Result<Vec<Entry>, StoreError> {
+    if deliveries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let leased = shared.spool.lease(shared.epoch, deliveries, LEASE).await?;
+    let (held, others): (Vec<_>, Vec<_>) = leased.into_iter().partition(lacks_consent);
+    if !others.is_empty() {
+        let others = others.iter().map(|entry| entry.routing.delivery).collect();
+        shared.spool.unclaim(shared.epoch, others).await?;
+    }
+    Ok(held)
 }
 
 /// What would have been held on arrival, had there been consent, is held for that now.

@@ -66,6 +66,30 @@ async fn consent_releases_what_that_site_has_sent_to_that_destination_and_nothin
     assert_eq!(view.unwrap().unwrap().unwrap().state, State::InFlight);
 }
 
+/// A person has discarded one, and works on another, since they were listed.
+#[tokio::test]
+async fn only_what_is_still_held_for_lack_of_consent_is_released() {
+    let edge = Edge::new("b", B);
+    let (spool, epoch) = (&edge.shared.spool, edge.shared.epoch);
+    let mut deliveries = Vec::new();
+    for _ in 0..4 {
+        deliveries.push(arrive(&edge, "clinic-a", "PACS_B").await);
+    }
+    let settlements = vec![
+        (deliveries[0], packhorse_spool::Settlement::Discarded),
+        (deliveries[1], HeldBy::Operator("root".to_owned()).settlement()),
+    ];
+    spool.settle(epoch, settlements, Vec::new()).await.unwrap();
+    let leased = spool.lease(epoch, vec![deliveries[2]], LEASE).await.unwrap();
+    assert_eq!(leased.len(), 1);
+    let held = still_held(&edge.shared, deliveries.clone()).await.unwrap();
+    let held: Vec<_> = held.iter().map(|entry| entry.routing.delivery).collect();
+    assert_eq!(held, [deliveries[3]]);
+    // What is not released is given back.
+    let leased = spool.lease(epoch, vec![deliveries[1]], LEASE).await.unwrap();
+    assert_eq!(leased.len(), 1);
+}
+
 #[tokio::test]
 async fn the_sending_site_is_told_that_its_delivery_is_held_and_that_it_goes_on() {
     let edge = Edge::new("b", B);
