@@ -123,5 +123,9 @@ fn covers_syntaxes(wide: &Rule, narrow: &Rule) -> bool {
         // What carries no data set is matched by name only, unless it is refused.
         return !wide.opens() || narrow.syntaxes.iter().all(carries_a_data_set);
     }
-    !narrow.syntaxes.is_empty() && narrow.syntaxes.iter().all(|syntax| wide.syntaxes.contains(syntax))
+    // Where Implicit VR Little Endian is asked for, one that refuses in some syntaxes only steps aside for those that do not.
+    let is_passed_over = !wide.opens() && narrow.opens();
+    !is_passed_over
+        && !narrow.syntaxes.is_empty()
+        && narrow.syntaxes.iter().all(|syntax| wide.syntaxes.contains(syntax))
 }

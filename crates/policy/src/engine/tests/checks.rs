@@ -34,6 +34,8 @@ fn a_rule_that_an_earlier_one_leaves_nothing_to_is_reported_with_that_one() {
         r#"{ route = ["JPEG", "ST_MARY"], outcome = "accept" }, { class = ["images"], outcome = "hold" }"#,
         r#"{ class = ["1.2.3"], outcome = "accept" }, { class = ["1.2.3"], route = ["JPEG"], outcome = "hold" }"#,
         r#"{ transfer_syntax = ["JPEGBaseline8Bit", "JPEGLSLossless"], outcome = "accept" }, { transfer_syntax = ["JPEGLSLossless"], outcome = "hold" }"#,
+        r#"{ transfer_syntax = ["JPEGBaseline8Bit", "JPEGLSLossless"], outcome = "refuse-context" }, { transfer_syntax = ["JPEGLSLossless"], outcome = "refuse-context" }"#,
+        r#"{ outcome = "refuse-context" }, { transfer_syntax = ["JPEGLSLossless"], outcome = "accept" }"#,
         r#"{ class = ["images"], outcome = "accept" }, { class = ["images"], modality = ["CT"], outcome = "hold" }"#,
         r#"{ class = ["images"], outcome = "accept" }, { class = ["images"], shadow = true, outcome = "hold" }"#,
     ];
@@ -64,6 +66,21 @@ fn a_rule_to_which_something_is_left_is_not_reported() {
         r#"{ class = ["raw-data"], outcome = "refuse-context" }"#,
     ] {
         assert_eq!(wrong(rules), NONE, "{rules}");
+    }
+}
+
+/// Implicit VR Little Endian is not refused for a class that is taken in any syntax: there the second one decides.
+#[test]
+fn a_rule_behind_one_that_refuses_some_syntaxes_is_not_reported() {
+    for outcome in ["accept", "hold"] {
+        let rules = format!(
+            r#"{{ class = ["raw-data"], transfer_syntax = ["ImplicitVRLittleEndian", "JPEGBaseline8Bit"], outcome = "refuse-context" }},
+            {{ class = ["raw-data"], transfer_syntax = ["ImplicitVRLittleEndian"], outcome = "{outcome}" }}"#
+        );
+        assert_eq!(wrong(&rules), NONE, "{outcome}");
+        let engine = engine(&format!("rule = [{rules}]"));
+        let contexts: [(&str, &[&str]); 1] = [(RAW, &[IMPLICIT_VR_LE])];
+        assert_eq!(answers(&engine, "ST_MARY", &contexts), [IMPLICIT_VR_LE], "{outcome}");
     }
 }
 
