@@ -10,7 +10,7 @@ use packhorse_spool::{EntryState, Filter, Index as _};
 use tokio::time::Instant;
 
 use super::next::ROOM_MAX;
-use super::parcel::Owner;
+use super::parcel::{Owner, Parcel};
 use super::whole::StudyKey;
 use super::{Deliverer, settle};
 use crate::quiet::QuietKey;
@@ -106,7 +106,7 @@ impl Deliverer {
         let mut dry = Vec::new();
         for (lane, key) in &self.carried {
             let is_idle = self.idle.iter().any(|idle| idle.number == *lane);
-            let is_here = |parcel| self.study_of(parcel).as_ref() == Some(key);
+            let is_here = |parcel: &Parcel| self.study_of(parcel).as_ref() == Some(key);
             if is_idle && !self.room.iter().any(|(_, parcel)| is_here(parcel)) {
                 dry.push((*lane, key.clone()));
             }

@@ -15,6 +15,11 @@ fn key(study: &str) -> QuietKey {
     (site("a"), title("PACS"), study.to_owned())
 }
 
+async fn is_put_off(site: &Site, delivery: DeliveryId) -> bool {
+    let entry = site.edge.shared.spool.entry(delivery).await.unwrap().unwrap();
+    entry.due > site.edge.shared.clock.now()
+}
+
 #[tokio::test]
 async fn a_study_goes_over_one_association_once_it_is_quiet_and_all_of_it_is_here() {
     let site = Site::new(success, LONG, "").await;
@@ -91,9 +96,13 @@ async fn two_long_studies_have_an_association_each_however_they_are_mixed() {
     for is_mixed in [false, true] {
         let site = Site::new(success, LONG, "").await;
         let is_first = |number: usize| if is_mixed { number % 2 == 1 } else { number <= 70 };
+        let mut deliveries = Vec::new();
         for number in 1..=140 {
             let study = if is_first(number) { "2.1" } else { "2.2" };
-            site.routine(&of_study(number, study)).await;
+            deliveries.push(site.routine(&of_study(number, study)).await);
+        }
+        for delivery in deliveries {
+            eventually("its wait", async || is_put_off(&site, delivery).await).await;
         }
         for study in ["2.1", "2.2"] {
             site.edge.shared.quiet.learn(key(study), 70);
@@ -114,11 +123,7 @@ async fn two_long_studies_have_an_association_each_however_they_are_mixed() {
 async fn what_waits_for_its_study_is_found_again_after_a_start() {
     let mut site = Site::new(success, LONG, "").await;
     let first = site.routine(&of_study(1, "2.1")).await;
-    let is_put_off = async |site: &Site| {
-        let entry = site.edge.shared.spool.entry(first).await.unwrap().unwrap();
-        entry.due > site.edge.shared.clock.now()
-    };
-    eventually("its wait", async || is_put_off(&site).await).await;
+    eventually("its wait", async || is_put_off(&site, first).await).await;
     site.delivering.abort();
     site.edge.shared.quiet.learn(key("2.1"), 1);
     site.delivering = tokio::spawn(deliverer(&site.edge).run());
