@@ -258,20 +258,16 @@ impl Deliverer {
             stored,
         } = sent;
         self.idle.push(lane);
-        let (shared, to, delivery) = (
-            Arc::clone(&self.shared),
-            Arc::clone(&self.destination),
-            parcel.delivery(),
-        );
+        let (shared, delivery) = (Arc::clone(&self.shared), parcel.delivery());
         match self.judge(&parcel, &calling, stored) {
             // The lane has written it down.
             Verdict::Delivered(_) => self.losses.forget(delivery),
             Verdict::Failed(reason) => {
                 self.losses.forget(delivery);
-                settle::failed(&shared, &to, &parcel.entry, reason, Some(&parcel)).await;
+                settle::failed(&shared, &parcel.entry, reason, Some(&parcel)).await;
             }
             Verdict::Again(reason) => {
-                if !settle::later(&shared, &to, &parcel.entry, reason, Some(&parcel)).await {
+                if !settle::later(&shared, &parcel.entry, reason, Some(&parcel)).await {
                     self.losses.forget(delivery);
                 }
             }

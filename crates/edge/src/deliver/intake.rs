@@ -138,11 +138,11 @@ impl Deliverer {
             }
             Err(OpenError::Unreadable(why)) => {
                 let why = format!("its bytes cannot be read: {why}");
-                settle::later(shared, to, entry, why.into(), None).await;
+                settle::later(shared, entry, why.into(), None).await;
             }
             Err(OpenError::Malformed(why)) => {
                 let why = format!("its envelope cannot be opened: {why}");
-                settle::failed(shared, to, entry, why.into(), None).await;
+                settle::failed(shared, entry, why.into(), None).await;
             }
         }
         None

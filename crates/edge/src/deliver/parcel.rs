@@ -12,7 +12,6 @@ use packhorse_dicom::uid::{AbstractSyntaxUid, InvalidUid, TransferSyntaxUid};
 use packhorse_envelope::{ReadError, Reader, Trailer};
 use packhorse_ids::DeliveryId;
 use packhorse_ledger::fact::Conversion;
-use packhorse_ledger::identity::printable;
 use packhorse_spool::{Entry, StoreError};
 use tokio::time::Instant;
 
@@ -128,11 +127,6 @@ impl Parcel {
             Some(header) => Owner::all_of(&header),
             None => vec![Owner::Nobody],
         };
-    }
-
-    /// Study Instance UID, when it can be read; printable.
-    pub(crate) async fn study_for_people(&self, shared: &Shared) -> Option<String> {
-        printable(self.header(shared).await?.study_instance_uid.as_deref())
     }
 
     async fn header(&self, shared: &Shared) -> Option<Header> {

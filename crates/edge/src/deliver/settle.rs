@@ -7,12 +7,9 @@ use packhorse_dicom::status::Status;
 use packhorse_ids::{DeliveryId, Digest, WallTime};
 use packhorse_ledger::fact::{DeliveryAttempted, Fact, Failed, OutcomeKnown};
 use packhorse_spool::{self as spool, Entry, Index as _, Settlement, stopping};
-use serde_json::{Map, Value};
 
 use super::parcel::Parcel;
 use super::verdict::{Reason, Tries};
-use crate::config::Destination;
-use crate::notices::{Notice, NoticeKind};
 use crate::shared::{Shared, fact_bytes};
 
 /// After a disk that was full, before it is tried again.
@@ -39,13 +36,7 @@ pub(super) async fn delivered(shared: &Shared, parcel: &Parcel, status: Status, 
 }
 
 /// Once more after a while; after the last try the failed list. Whether it is tried again.
-pub(super) async fn later(
-    shared: &Shared,
-    to: &Destination,
-    entry: &Entry,
-    reason: Reason,
-    parcel: Option<&Parcel>,
-) -> bool {
+pub(super) async fn later(shared: &Shared, entry: &Entry, reason: Reason, parcel: Option<&Parcel>) -> bool {
     let times = &shared.config.delivery;
     let tries = Tries {
         most: times.tries,
@@ -53,7 +44,7 @@ pub(super) async fn later(
     };
     let Some(pause) = tries.next(entry.attempts + 1) else {
         let why = format!("{} (after {} tries)", reason.why, entry.attempts + 1);
-        failed(shared, to, entry, Reason { why, ..reason }, parcel).await;
+        failed(shared, entry, Reason { why, ..reason }, parcel).await;
         return false;
     };
     let Reason { why, status } = reason;
@@ -71,8 +62,9 @@ pub(super) async fn later(
     true
 }
 
-/// On the failed list, until somebody looks.
-pub(super) async fn failed(shared: &Shared, to: &Destination, entry: &Entry, reason: Reason, parcel: Option<&Parcel>) {
+/// On the failed list, until somebody looks. Whoever is to be told hears of it by the look at the ledger, once it has
+/// gathered and without what the PACS added.
+pub(super) async fn failed(shared: &Shared, entry: &Entry, reason: Reason, parcel: Option<&Parcel>) {
     let delivery = entry.routing.delivery;
     let Reason { why, status } = reason;
     tracing::error!(%delivery, why, "not delivered; it is on the failed list");
@@ -94,44 +86,8 @@ pub(super) async fn failed(shared: &Shared, to: &Destination, entry: &Entry, rea
         }),
         None => Fact::Failed(Failed { delivery, reason, at }),
     };
-    let note = why.clone();
+    let note = why;
     commit(shared, delivery, Settlement::Failed { note }, &[fact]).await;
-    let study = match parcel {
-        Some(parcel) => parcel.study_for_people(shared).await,
-        None => None,
-    };
-    let reason = Reason { why, status };
-    shared.notify(notice(to, entry, &reason, study.as_deref())).await;
-}
-
-/// One for each study, destination and reason, however many instances fail so.
-fn notice(to: &Destination, entry: &Entry, reason: &Reason, study: Option<&str>) -> Notice {
-    let why = reason.why.as_str();
-    // Without what the PACS adds, which may differ for each.
-    let alike = match reason.status {
-        Some(status) => status.to_string(),
-        None => why.split(':').next().unwrap_or(why).to_owned(),
-    };
-    let (title, source) = (&to.ae_title, &entry.routing.source);
-    let of = study.map_or_else(|| "without a study".to_owned(), |study| format!("of study {study}"));
-    let mut fields = Map::new();
-    for (key, value) in [
-        ("destination", Value::from(title.as_str())),
-        ("from_site", Value::from(source.as_str())),
-        ("study", study.map_or(Value::Null, Value::from)),
-        ("delivery", Value::from(entry.routing.delivery.to_string())),
-        ("reason", Value::from(why)),
-    ] {
-        fields.insert(key.to_owned(), value);
-    }
-    Notice {
-        kind: NoticeKind::Failed,
-        key: format!("{title} {source} {} {alike}", study.unwrap_or_default()),
-        what: format!("{title} does not get an instance {of} from {source}: {why}"),
-        remedy: "`edge-gateway failed` lists it with others that fared so; put it right, then `edge-gateway retry`"
-            .to_owned(),
-        fields,
-    }
 }
 
 async fn digest_in_ledger(shared: &Shared, delivery: DeliveryId) -> Option<Digest> {
@@ -176,47 +132,5 @@ pub(super) async fn give_back(shared: &Shared, deliveries: Vec<DeliveryId>) {
     }
     if let Err(error) = shared.spool.unclaim(shared.epoch, deliveries).await {
         tracing::warn!(error = chain(&error), "instances cannot be given back");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::verdict::Verdict;
-    use super::*;
-    use crate::testing::{Edge, parcel, site};
-
-    #[tokio::test]
-    async fn instances_of_one_study_that_fail_alike_are_one_notice() {
-        let edge = Edge::new(
-            "b",
-            "[[destination]]\nae_title = \"P\"\naddress = \"h:1\"\ncalling_ae_title = \"U\"\n",
-        );
-        let to = edge.shared.config.destinations[0].clone();
-        let entry = || {
-            let (routing, body) = parcel(&site("a"), &site("b"), "P");
-            Entry {
-                routing,
-                queue: crate::shared::queue_to(&to.ae_title),
-                body,
-                custody: packhorse_spool::Custody::UntilAcked,
-                state: packhorse_spool::EntryState::Ready,
-                attempts: 0,
-                due: WallTime::default(),
-                committed_at: WallTime::default(),
-                note: String::new(),
-            }
-        };
-        let key = |status, study, comment| {
-            let status = Verdict::of_status(Status(status), Some(comment));
-            let Verdict::Failed(reason) = status else {
-                panic!("{status:?}")
-            };
-            notice(&to, &entry(), &reason, Some(study)).key
-        };
-        let unanswered = |why: &str| notice(&to, &entry(), &Reason::from(why.to_owned()), None).key;
-        assert_eq!(key(0xA900, "1.2", "slice 1"), key(0xA900, "1.2", "slice 2"));
-        assert_ne!(key(0xA900, "1.2", ""), key(0x0122, "1.2", ""));
-        assert_ne!(key(0xA900, "1.2", ""), key(0xA900, "1.3", ""));
-        assert_eq!(unanswered("it drops: one"), unanswered("it drops: another"));
     }
 }
