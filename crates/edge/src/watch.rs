@@ -5,10 +5,13 @@
 //! The ledger keeps what is noticed until it has been told, so a crash in between loses none; what is told twice is one
 //! notice, by its key.
 
+use std::collections::BTreeSet;
+
 use packhorse_dicom::sop_class::name_of;
 use packhorse_ids::WallTime;
 use packhorse_ledger::Fact;
 use packhorse_ledger::fact::{ResendLoop, SenderStopped, StoppedAt};
+use packhorse_ledger::some_names;
 use packhorse_ledger::store::Noticed;
 use packhorse_spool::{Index as _, StoreError};
 use serde_json::{Map, Value, json};
@@ -20,6 +23,11 @@ use crate::shared::{Shared, fact_bytes};
 const PAGE: usize = 64;
 /// Statuses by which a rule refuses an instance: 0122H and 0124H.
 const REFUSED_BY_RULE: [u16; 2] = [0x0122, 0x0124];
+
+/// When what a rule to paste holds is discarded,
+pub(crate) const HOLD_END: &str = "hold = \"30d\"";
+/// and how much it may hold.
+pub(crate) const HOLD_QUOTA: &str = "quota = \"20GiB\"";
 
 /// Tells what the ledger has noticed since the last look.
 pub(crate) async fn look(shared: &Shared) -> Result<(), StoreError> {
@@ -50,6 +58,21 @@ async fn tell(shared: &Shared, noticed: Noticed) -> Result<(), StoreError> {
             class,
             rule,
         } => class_refused(&source, &calling, &route, StoppedAt { class, rule }),
+        Noticed::ClassesRefused {
+            source,
+            calling,
+            route,
+            association,
+            classes,
+            for_destination,
+        } => {
+            let who = (source.as_str(), calling.as_str(), route.as_str());
+            if for_destination {
+                not_taken(who, &classes)
+            } else {
+                classes_refused(who, &association, &classes)
+            }
+        }
         Noticed::CommitmentAsked { source, calling } => commitment_asked(&source, &calling),
         Noticed::Stopped(stopped) => sender_stopped(&stopped),
         Noticed::ResendLoop(found) => resend_loop(&found),
@@ -74,12 +97,15 @@ async fn find_loop(shared: &Shared, association: String) -> Result<(), StoreErro
     shared.spool.commit(shared.epoch, Vec::new(), facts).await.map(drop)
 }
 
-/// The rule, to be pasted into `edge.toml`, that takes what a sender stops at and keeps it here.
+/// The rule, to be pasted into `edge.toml`, that takes what a sender stops at and keeps it here: not for ever, and not
+/// whatever comes.
 pub(crate) fn hold_rule(source: &str, calling: &str, route: &str, classes: &[StoppedAt]) -> String {
     let quoted = |text: &str| toml_edit::Value::from(text).to_string().trim().to_owned();
     let uids: Vec<String> = classes.iter().map(|at| quoted(&at.class)).collect();
     format!(
-        "[[rule]]\nname = {}\nsource = [{}]\nroute = [{}]\nclass = [{}]\noutcome = \"hold\"\n",
+        "[[rule]]\nname = {}\nsource = [{}]\nroute = [{}]\nclass = [{}]\noutcome = \"hold\"\n\
+         # What nobody released by then is discarded; over the quota the source is answered A700 (out of resources).\n\
+         {HOLD_END}\n{HOLD_QUOTA}\n",
         quoted(&format!("keep {} of {source}", names(classes))),
         quoted(calling),
         quoted(route),
@@ -89,7 +115,7 @@ pub(crate) fn hold_rule(source: &str, calling: &str, route: &str, classes: &[Sto
 
 fn names(classes: &[StoppedAt]) -> String {
     let names: Vec<&str> = classes.iter().map(|at| name_of(&at.class)).collect();
-    names.join(" or ")
+    some_names(&names, " or ")
 }
 
 fn fields(value: Value) -> Map<String, Value> {
@@ -113,6 +139,52 @@ fn class_refused(source: &str, calling: &str, route: &str, at: StoppedAt) -> Not
         fields: fields(json!({
             "source": source, "calling_ae_title": calling, "route": route, "class": at.class, "rule": at.rule,
             "hold_rule": rule,
+        })),
+    }
+}
+
+/// Several classes that rules refused to a source for the first time on one association.
+fn classes_refused((source, calling, route): (&str, &str, &str), association: &str, classes: &[StoppedAt]) -> Notice {
+    let names: Vec<&str> = classes.iter().map(|at| name_of(&at.class)).collect();
+    let uids: Vec<&str> = classes.iter().map(|at| at.class.as_str()).collect();
+    let rules: BTreeSet<&str> = classes.iter().map(|at| at.rule.as_str()).collect();
+    let rules: Vec<&str> = rules.into_iter().collect();
+    Notice {
+        kind: NoticeKind::ClassRefused,
+        key: format!("{source}/{association}"),
+        what: format!(
+            "{} are refused to {source} ({calling}) on {route}, by {}",
+            some_names(&names, ", "),
+            some_names(&rules, ", ")
+        ),
+        remedy:
+            "many senders propose everything: look whether its studies come whole, for most senders stop at a refusal; \
+                 if not, let it go on behind one, or keep what it stops at here: outcome = \"hold\""
+                .to_owned(),
+        fields: fields(json!({
+            "source": source, "calling_ae_title": calling, "route": route, "association": association, "classes": uids,
+        })),
+    }
+}
+
+/// What a source proposes and the destination does not take: told once for a route, whatever comes to it later.
+fn not_taken((source, calling, route): (&str, &str, &str), classes: &[StoppedAt]) -> Notice {
+    let uids: Vec<&str> = classes.iter().map(|at| at.class.as_str()).collect();
+    let count = match uids.len() {
+        1 => "1 class".to_owned(),
+        many => format!("{many} classes"),
+    };
+    Notice {
+        kind: NoticeKind::ClassRefused,
+        key: format!("{source}/{route}/not taken"),
+        what: format!(
+            "the destination does not take {count} that {source} ({calling}) proposes on {route}: see routes"
+        ),
+        remedy: format!(
+            "`edge-gateway routes {route}` names them; have those enabled at the PACS that {source} has to send"
+        ),
+        fields: fields(json!({
+            "source": source, "calling_ae_title": calling, "route": route, "classes": uids,
         })),
     }
 }

@@ -88,6 +88,26 @@ pub(crate) fn refused_classes(contexts: &[(String, u8, String)]) -> Vec<RefusedC
     refused
 }
 
+/// Names that are written out of many.
+const NAMES_MAX: usize = 3;
+
+/// The first three of `names`, with `between` in between, and how many more there are: `A, B, C and 2 more`.
+#[must_use]
+pub fn some_names(names: &[&str], between: &str) -> String {
+    let some: Vec<&str> = names.iter().take(NAMES_MAX).copied().collect();
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => some.join(between),
+        more => format!("{} and {more} more", some.join(between)),
+    }
+}
+
+/// Whether a class was refused because the destination is known not to take it, by the words that are on record for who
+/// decided: `rule 5 (storage), but the destination does not take it (probed 2026-11-25 10:02)`.
+#[must_use]
+pub fn is_for_destination(rule: &str) -> bool {
+    rule.contains(", but the destination ")
+}
+
 /// The account in words: `the instances say 4; delivered 3; refused at negotiation on this association: Raw Data Storage`.
 ///
 /// `declared` is the largest (0020,1208) in the instances: a hint, never evidence. `associations` carried the study.
@@ -115,7 +135,7 @@ pub fn words(account: &Account, declared: Option<u32>, refused: &[RefusedClass],
         } else {
             "its associations"
         };
-        parts.push(format!("refused at negotiation on {on}: {}", names.join(", ")));
+        parts.push(format!("refused at negotiation on {on}: {}", some_names(&names, ", ")));
     }
     parts.join("; ")
 }
@@ -141,6 +161,12 @@ mod tests {
             said,
             "the instances say 4; delivered 3; refused at negotiation on this association: Raw Data Storage"
         );
+    }
+
+    #[test]
+    fn of_many_refused_classes_three_are_named() {
+        assert_eq!(some_names(&["A", "B", "C"], " or "), "A or B or C");
+        assert_eq!(some_names(&["A", "B", "C", "D", "E"], ", "), "A, B, C and 2 more");
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod text;
 pub mod view;
 pub mod watch;
 
-pub use account::Account;
+pub use account::{Account, is_for_destination, some_names};
 pub use fact::Fact;
 pub use identity::{Identity, IdentityLevel};
 pub use origin::{AssociationId, Origin};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use packhorse_ids::WallTime;
+use packhorse_ledger::some_names;
 use packhorse_ledger::store::ProjectionError;
 use packhorse_ledger::view::{AssociationView, NoticeView};
 use packhorse_policy::{HostPattern, Source};
@@ -11,6 +12,7 @@ use packhorse_policy::{HostPattern, Source};
 use super::{Finding, Level, PATIENCE, bounded};
 use crate::ingest::Rejected;
 use crate::shared::Shared;
+use crate::watch::{HOLD_END, HOLD_QUOTA};
 
 /// What is older is history.
 const LATELY: Duration = Duration::from_secs(86_400);
@@ -131,7 +133,7 @@ fn stopped(notices: &[&NoticeView], associations: &[AssociationView], since: &st
     }
     let finding = |(source, (association, times)): (&str, (&AssociationView, u64))| {
         let names: Vec<_> = association.refused.iter().map(|class| class.name.as_str()).collect();
-        let names = names.join(", ");
+        let names = some_names(&names, ", ");
         let what = format!(
             "{} an association of it ended by A-ABORT after {names} was refused, the last of {}: the rest of the study may \
              be missing",
@@ -139,8 +141,8 @@ fn stopped(notices: &[&NoticeView], associations: &[AssociationView], since: &st
             association.opened_at
         );
         let remedy = format!(
-            "put a [[rule]] with source = [\"{}\"], class = [\"{}\"] and outcome = \"hold\" before the others, and have \
-             it sent again",
+            "put a [[rule]] with source = [\"{}\"], class = [\"{}\"], outcome = \"hold\", {HOLD_END} and {HOLD_QUOTA} before \
+             the others (what nobody released by then is discarded), and have it sent again",
             association.calling,
             association
                 .refused

@@ -27,6 +27,8 @@ fn the_rule_to_paste_is_a_rule_whatever_the_names() {
         (rules.rule[0].class[0].as_str(), rules.rule[0].outcome.as_str()),
         (RAW, "hold")
     );
+    let ends = (rules.rule[0].hold.as_deref(), rules.rule[0].quota.as_deref());
+    assert_eq!(ends, (Some("30d"), Some("20GiB")));
     let route = packhorse_policy::config::RawRoute {
         called_ae_title: "ST_MARY".to_owned(),
         to: "b/PACS".to_owned(),
@@ -66,6 +68,32 @@ fn refused_association(how: AssociationEnd) -> [Fact; 2] {
     };
     let ended = AssociationEnded { association, how, at };
     [Fact::AssociationOpened(opened), Fact::AssociationEnded(ended)]
+}
+
+#[test]
+fn many_refused_classes_are_one_notice_that_names_three() {
+    let classes: Vec<StoppedAt> = ["1.9.1", "1.9.2", "1.9.3", "1.9.4", "1.9.5"]
+        .map(|class| StoppedAt {
+            class: class.to_owned(),
+            rule: "rule 1".to_owned(),
+        })
+        .to_vec();
+    let who = ("CT 1", "PACS_A", "ROUTE");
+    let notice = classes_refused(who, "a1", &classes);
+    assert_eq!(
+        notice.what,
+        "1.9.1, 1.9.2, 1.9.3 and 2 more are refused to CT 1 (PACS_A) on ROUTE, by rule 1"
+    );
+    assert_eq!(notice.fields["classes"].as_array().unwrap().len(), 5);
+    let notice = not_taken(who, &classes);
+    assert!(
+        notice
+            .what
+            .starts_with("the destination does not take 5 classes that CT 1"),
+        "{}",
+        notice.what
+    );
+    assert_eq!(notice.key, not_taken(who, &classes[..1]).key, "once for a route");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::apply::RESENT;
 use super::read::{self, DELIVERY_COLUMNS, IDENTITY_COLUMNS, Stored};
 use super::{LIMIT_MAX, Projection, ProjectionError};
-use crate::account::{Account, RefusedClass, refused_classes, words};
+use crate::account::{Account, RefusedClass, refused_classes, some_names, words};
 use crate::identity::Identity;
 use crate::progress::State;
 use crate::view::{AssociationView, DeliveryView, HandlingView, OpenDelivery, RefusalView, StudyDetail, StudyView};
@@ -290,7 +290,7 @@ impl Projection {
             let names: Vec<&str> = refused.iter().map(|class| class.name.as_str()).collect();
             all.push(format!(
                 "whether the sender stopped at {} is not known",
-                names.join(" or ")
+                some_names(&names, " or ")
             ));
         }
         all.extend(self.refused_instances(row)?);

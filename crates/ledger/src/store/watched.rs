@@ -7,10 +7,10 @@ use packhorse_ids::WallTime;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use crate::account::refused_classes;
+use crate::account::{is_for_destination, refused_classes};
 use crate::fact::{
     AssociationEnded, AssociationOpened, Compared, Evidence, InstanceReceived, InstanceRefused, InstanceRepeated,
-    ResendLoop, SenderStopped,
+    ResendLoop, SenderStopped, StoppedAt,
 };
 
 type Done = Result<(), rusqlite::Error>;
@@ -78,6 +78,22 @@ pub enum Noticed {
         /// The first and the second.
         sources: [String; 2],
     },
+    /// Classes were refused to a source for the first time at the negotiation of one association: several, or such that the
+    /// destination is known not to take.
+    ClassesRefused {
+        /// Name of the source.
+        source: String,
+        /// Calling AE title.
+        calling: String,
+        /// Called AE title.
+        route: String,
+        /// Which association.
+        association: String,
+        /// The classes, each with the rule that refused it.
+        classes: Vec<StoppedAt>,
+        /// Whether the destination is why.
+        for_destination: bool,
+    },
 }
 
 fn notice(transaction: &Transaction<'_>, noticed: &Noticed) -> Done {
@@ -120,23 +136,14 @@ pub(super) fn opened(transaction: &Transaction<'_>, opened: &AssociationOpened) 
     let contexts: Vec<_> = contexts
         .map(|context| (context.class.to_string(), context.result, context.rule.clone()))
         .collect();
+    let mut new = Vec::new();
     for class in refused_classes(&contexts) {
-        if count(
-            transaction,
-            (&opened.source, &class.uid, &class.rule),
-            opened.at,
-            (1, 0),
-        )? {
-            let noticed = Noticed::ClassRefused {
-                source: opened.source.clone(),
-                calling: opened.calling.to_string(),
-                route: opened.called.to_string(),
-                class: class.uid,
-                rule: class.rule,
-            };
-            notice(transaction, &noticed)?;
+        let (uid, rule) = (class.uid, class.rule);
+        if count(transaction, (&opened.source, &uid, &rule), opened.at, (1, 0))? {
+            new.push(StoppedAt { class: uid, rule });
         }
     }
+    first_refused(transaction, opened, new)?;
     let commitment = contexts
         .iter()
         .find(|(class, result, _)| class == COMMITMENT && *result != 0);
@@ -145,6 +152,43 @@ pub(super) fn opened(transaction: &Transaction<'_>, opened: &AssociationOpened) 
     {
         let (source, calling) = (opened.source.clone(), opened.calling.to_string());
         notice(transaction, &Noticed::CommitmentAsked { source, calling })?;
+    }
+    Ok(())
+}
+
+/// Notices classes that are refused for the first time: those of one association in one, for many senders propose
+/// everything; and those that the destination does not take apart from those that a rule refuses.
+fn first_refused(transaction: &Transaction<'_>, opened: &AssociationOpened, classes: Vec<StoppedAt>) -> Done {
+    let (source, calling) = (opened.source.clone(), opened.calling.to_string());
+    let (route, association) = (opened.called.to_string(), opened.association.to_string());
+    let (for_destination, by_rule): (Vec<_>, Vec<_>) = classes.into_iter().partition(|at| is_for_destination(&at.rule));
+    if let [at] = by_rule.as_slice() {
+        let (class, rule) = (at.class.clone(), at.rule.clone());
+        let (source, calling, route) = (source.clone(), calling.clone(), route.clone());
+        let noticed = Noticed::ClassRefused {
+            source,
+            calling,
+            route,
+            class,
+            rule,
+        };
+        notice(transaction, &noticed)?;
+    }
+    let is_several = by_rule.len() > 1;
+    let gathered = [(by_rule, false, is_several), (for_destination, true, true)];
+    for (classes, for_destination, is_told) in gathered {
+        if classes.is_empty() || !is_told {
+            continue;
+        }
+        let noticed = Noticed::ClassesRefused {
+            source: source.clone(),
+            calling: calling.clone(),
+            route: route.clone(),
+            association: association.clone(),
+            classes,
+            for_destination,
+        };
+        notice(transaction, &noticed)?;
     }
     Ok(())
 }

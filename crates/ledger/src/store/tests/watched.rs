@@ -77,6 +77,35 @@ fn a_refused_class_is_noticed_once_and_counted_each_time() {
 }
 
 #[test]
+fn classes_refused_on_one_association_are_one_notice_and_those_of_the_destination_another() {
+    let Fact::AssociationOpened(mut opened) = opened(1, &[(CT, 3), (SR, 3), (RAW, 3)]) else {
+        panic!("another fact")
+    };
+    let of_destination = "rule 5 (storage), but the destination does not take it (probed 2026-11-25 10:02)";
+    of_destination.clone_into(&mut opened.contexts[0].rule);
+    let facts = [
+        Fact::AssociationOpened(opened.clone()),
+        Fact::AssociationOpened(AssociationOpened {
+            association: association(2),
+            ..opened
+        }),
+    ];
+    let told = noticed(&projected(&facts));
+    let told: Vec<_> = told
+        .iter()
+        .map(|what| match what {
+            Noticed::ClassesRefused {
+                classes,
+                for_destination,
+                ..
+            } => (classes.len(), *for_destination),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(2, false), (1, true)]);
+}
+
+#[test]
 fn storage_commitment_is_noticed_once_and_is_no_refused_class() {
     let projection = projected(&[opened(1, &[(COMMITMENT, 3)]), opened(2, &[(COMMITMENT, 3)])]);
     assert!(matches!(&noticed(&projection)[..], [Noticed::CommitmentAsked { .. }]));

@@ -5,7 +5,7 @@ use packhorse_ids::WallTime;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{COMMITMENT, Noticed, PIXELS_CHANGED, TWO_PATIENTS, TWO_SOURCES};
-use crate::account::refused_classes;
+use crate::account::{refused_classes, some_names};
 use crate::fact::{Evidence, ResendLoop, SenderStopped, StoppedAt};
 use crate::store::query::rows;
 use crate::store::{LIMIT_MAX, Projection, ProjectionError, integer, read};
@@ -370,8 +370,8 @@ impl LoopView {
     }
 }
 
-/// Names of classes, one of which it was.
+/// Names of classes, one of which it was; of many the first.
 fn class_names(classes: &[StoppedAt]) -> String {
     let names: Vec<&str> = classes.iter().map(|at| sop_class::name_of(&at.class)).collect();
-    names.join(" or ")
+    some_names(&names, " or ")
 }
