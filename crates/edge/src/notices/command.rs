@@ -2,7 +2,9 @@
 //! in its command line.
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
@@ -11,6 +13,8 @@ use super::told::Telling;
 
 /// Bytes of standard error that are read; what comes behind them goes nowhere.
 const SAID_MAX: u64 = 4096;
+/// How long standard error is read once the program has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// # Cancel safety
 /// Dropped while it waits, the program is killed.
@@ -32,14 +36,28 @@ pub(super) async fn tell(program: &Path, arguments: &[String], telling: &Telling
             drop(stdin.write_all(&bytes).await);
         }
     };
-    let said = async {
-        match stderr {
-            Some(stderr) => said(stderr).await,
-            None => String::new(),
+    let mut said = Vec::new();
+    let listen = async {
+        if let Some(stderr) = stderr {
+            listen(stderr, &mut said).await;
         }
     };
-    let ((), said, ended) = tokio::join!(write, said, child.wait());
-    let ended = ended.map_err(|error| error.to_string())?;
+    // What it started may hold its standard error open, or its standard input without reading: its own end counts.
+    let ended = {
+        let mut talk = pin!(async { tokio::join!(write, listen) });
+        let mut is_over = false;
+        let ended = loop {
+            tokio::select! {
+                ended = child.wait() => break ended,
+                _ = &mut talk, if !is_over => is_over = true,
+            }
+        };
+        if !is_over {
+            drop(tokio::time::timeout(LAST_WORDS, talk).await);
+        }
+        ended.map_err(|error| error.to_string())?
+    };
+    let said = String::from_utf8_lossy(&said);
     if ended.success() {
         return Ok("exit code 0".to_owned());
     }
@@ -55,9 +73,7 @@ pub(super) async fn tell(program: &Path, arguments: &[String], telling: &Telling
     })
 }
 
-async fn said(mut stderr: impl AsyncRead + Unpin) -> String {
-    let mut said = Vec::new();
-    drop((&mut stderr).take(SAID_MAX).read_to_end(&mut said).await);
+async fn listen(mut stderr: impl AsyncRead + Unpin, said: &mut Vec<u8>) {
+    drop((&mut stderr).take(SAID_MAX).read_to_end(said).await);
     drop(tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await);
-    String::from_utf8_lossy(&said).into_owned()
 }

@@ -210,6 +210,21 @@ async fn a_command_gets_json_on_its_standard_input_and_its_exit_code_counts() {
 }
 
 #[tokio::test]
+async fn a_command_whose_child_holds_standard_error_is_told_when_it_ends_itself() {
+    let command = r#"["/bin/sh", "-c", "echo said >&2; sleep 8 & exit $0", "#;
+    for (code, expected) in [
+        (0, Ok("exit code 0".to_owned())),
+        (3, Err("exit code 3: said".to_owned())),
+    ] {
+        let toml = format!("[[notify]]\nname = \"ops\"\ntimeout = \"6s\"\ncommand = {command}\"{code}\"]\n");
+        let edge = Edge::new("a", &toml);
+        let channel = edge.shared.channels().next().unwrap().clone();
+        let answer = channel::tell(&edge.shared, &channel, &Telling::test(&edge.shared)).await;
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_hangs_is_killed() {
     let toml = "[[notify]]\nname = \"ops\"\ntimeout = \"50ms\"\ncommand = [\"/bin/sleep\", \"1000\"]\n";
     let edge = Edge::new("a", toml);
