@@ -133,6 +133,12 @@ impl NoticeKind {
         }
     }
 
+    /// Whether the kind with this word waits behind no others.
+    fn is_urgent(word: &str) -> bool {
+        let mut urgent = Self::ALL.iter().filter(|kind| kind.priority() == Priority::Stat);
+        urgent.any(|kind| kind.as_str() == word)
+    }
+
     /// The word in configuration and JSON.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -176,14 +176,35 @@ impl Courier {
     }
 
     async fn look(&mut self) -> Result<After, StoreError> {
-        match self.ration.next(self.shared.clock.now()) {
-            Next::One => {
-                let claimed = self.claim(1).await?;
-                self.tell(claimed).await
-            }
-            Next::Rest => self.rest().await,
-            Next::Nothing(wait) => Ok(After::Pause(wait.max(Duration::from_millis(1)))),
+        let next = self.ration.next(self.shared.clock.now());
+        if next == Next::One {
+            let claimed = self.claim(1).await?;
+            return self.tell(claimed, false).await;
         }
+        let urgent = self.claim_urgent().await?;
+        if !urgent.is_empty() {
+            return self.tell(urgent, true).await;
+        }
+        let after = match next {
+            Next::One | Next::Rest => self.rest().await?,
+            Next::Nothing(wait) => After::Pause(wait.max(Duration::from_millis(1))),
+        };
+        Ok(match after {
+            // Something urgent may come meanwhile.
+            After::Pause(pause) if self.ration.has_share() => After::Pause(pause.min(POLL)),
+            after => after,
+        })
+    }
+
+    /// What is urgent, as far as its share goes: one, and with the last of it all that waits.
+    async fn claim_urgent(&mut self) -> Result<Vec<Entry>, StoreError> {
+        let most = match self.ration.next_urgent(self.shared.clock.now()) {
+            Next::One => 1,
+            Next::Rest => BATCH,
+            Next::Nothing(_) => return Ok(Vec::new()),
+        };
+        let shared = &self.shared;
+        shared.spool.claim_urgent(shared.epoch, &self.queue, most, LEASE).await
     }
 
     /// Everything that has gathered, in one message.
@@ -207,7 +228,7 @@ impl Courier {
             }
             all.extend(some);
         }
-        self.tell(all).await
+        self.tell(all, false).await
     }
 
     async fn claim(&self, most: usize) -> Result<Vec<Entry>, StoreError> {
@@ -215,8 +236,8 @@ impl Courier {
         shared.spool.claim(shared.epoch, &self.queue, most, LEASE).await
     }
 
-    /// Tells what was claimed in one message.
-    async fn tell(&mut self, claimed: Vec<Entry>) -> Result<After, StoreError> {
+    /// Tells what was claimed in one message; `is_urgent`: out of the share for it.
+    async fn tell(&mut self, claimed: Vec<Entry>, is_urgent: bool) -> Result<After, StoreError> {
         let (mut entries, mut tellings) = (Vec::new(), Vec::new());
         for entry in claimed {
             match telling(&entry) {
@@ -246,7 +267,16 @@ impl Courier {
             }
         };
         match answer {
-            Ok(answer) => self.told(&entries, &tellings, &answer).await,
+            Ok(answer) => {
+                let now = self.shared.clock.now();
+                if is_urgent {
+                    self.ration.told_urgent(now);
+                } else {
+                    self.ration.told(now);
+                    self.rest_since = None;
+                }
+                self.told(&entries, &tellings, &answer).await
+            }
             Err(why) => self.not_told(&entries, &tellings, why).await,
         }
     }
@@ -263,8 +293,6 @@ impl Courier {
         let (now, name) = (self.shared.clock.now(), self.channel.name.as_str());
         tracing::info!(channel = name, notices = entries.len(), answer, "told");
         self.failures = 0;
-        self.rest_since = None;
-        self.ration.told(now);
         let state = ChannelState {
             told_at: Some(now),
             failing: None,

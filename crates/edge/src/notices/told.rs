@@ -15,7 +15,7 @@ use packhorse_ledger::{StudyFilter, store::ProjectionError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Notice, id_of};
+use super::{Notice, NoticeKind, id_of};
 use crate::shared::Shared;
 
 /// The version that is written.
@@ -24,6 +24,8 @@ const VERSION: u32 = 1;
 pub(super) const SEVERAL: &str = "several";
 /// Ids of notices that are named in one that sums them up.
 const IDS_MAX: usize = 100;
+/// Urgent notices whose words stand in one that sums them up.
+const NAMED_MAX: usize = 20;
 /// Accounts of one study that are looked at for its patient.
 const ACCOUNTS_MAX: usize = 16;
 
@@ -75,7 +77,7 @@ impl Telling {
         }
     }
 
-    /// Several in one: `37 more: 30 failed, 7 late`.
+    /// Several in one: `37 more: 30 failed, 7 late`, and what is urgent of them in full.
     pub(super) fn several(shared: &Shared, notices: &[Self]) -> Self {
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for notice in notices {
@@ -89,13 +91,18 @@ impl Telling {
         let id = id_of(SEVERAL, &ids.join(" "), "");
         ids.truncate(IDS_MAX);
         let fields = json!({ "counts": counts, "ids": ids });
+        let urgent = notices.iter().filter(|notice| NoticeKind::is_urgent(&notice.kind));
+        let named = urgent
+            .take(NAMED_MAX)
+            .map(|notice| format!("; {}: {}", notice.kind, notice.what));
+        let named: String = named.collect();
         Self {
             v: VERSION,
             id: id.to_string(),
             kind: SEVERAL.to_owned(),
             site: shared.site.to_string(),
             at: shared.clock.now().to_string(),
-            what: format!("{} more: {}", notices.len(), parts.join(", ")),
+            what: format!("{} more: {}{named}", notices.len(), parts.join(", ")),
             remedy: format!("at {}, `edge-gateway notices` lists them", shared.site),
             fields: fields.as_object().cloned().unwrap_or_default(),
             patient: None,
