@@ -123,7 +123,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
             let args = json!({ "ae": which.ae_title.as_ref().map(AeTitle::as_str), "facts": which.facts });
             show(dir, "routes", args, which.output, routes::print).await
         }
-        Command::Study { uid, output } => show(dir, "study", json!({ "uid": uid }), output, print::study).await,
+        Command::Study { uid, output } => study(dir, &uid, output).await,
         Command::Failed(output) => show(dir, "failed", Value::Null, output, print::failed).await,
         Command::Retry(which) => custody::run(dir, "retry", &which, json!({})).await,
         Command::Doctor {
@@ -186,6 +186,21 @@ async fn show(
     } else {
         print(&answer)
     });
+    Ok(())
+}
+
+/// # Errors
+/// [`CommandError::No`] when no such study is known; as JSON that is an empty list.
+async fn study(dir: &Path, uid: &str, output: Output) -> Result<(), CommandError> {
+    let answer = ask(dir, "study", json!({ "uid": uid })).await?;
+    if output.json {
+        output::line(&answer.to_string());
+        return Ok(());
+    }
+    match print::study(&answer) {
+        Some(lines) => output::line(&lines),
+        None => return Err(CommandError::No(format!("no such study: {uid}"))),
+    }
     Ok(())
 }
 

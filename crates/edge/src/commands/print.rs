@@ -160,7 +160,8 @@ pub(super) fn studies(answer: &Value) -> String {
     )
 }
 
-pub(super) fn study(answer: &Value) -> String {
+/// `None`: there is no such study.
+pub(super) fn study(answer: &Value) -> Option<String> {
     let mut lines = Vec::new();
     for detail in rows(answer, "accounts") {
         lines.extend(study_lines(detail.get("summary").unwrap_or(&Value::Null)));
@@ -175,7 +176,7 @@ pub(super) fn study(answer: &Value) -> String {
             ));
         }
     }
-    joined(lines, "no such study")
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn instance(delivery: &Value) -> String {
@@ -235,4 +236,18 @@ pub(super) fn failed(answer: &Value) -> String {
     };
     let all = rows(answer, "failed").chain(rows(answer, "held"));
     joined(all.map(line).collect(), "nothing has failed, nothing is held")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_study_is_nothing_to_print() {
+        assert_eq!(study(&json!({ "accounts": [] })), None);
+        let known = study(&json!({ "accounts": [{ "summary": { "study": "1.2.3" } }] }));
+        assert!(known.is_some_and(|lines| lines.contains("1.2.3")));
+    }
 }
