@@ -197,10 +197,8 @@ async fn study(dir: &Path, uid: &str, output: Output) -> Result<(), CommandError
         output::line(&answer.to_string());
         return Ok(());
     }
-    match print::study(&answer) {
-        Some(lines) => output::line(&lines),
-        None => return Err(CommandError::No(format!("no such study: {uid}"))),
-    }
+    let lines = print::study(&answer).ok_or_else(|| CommandError::No(format!("no such study: {uid}")))?;
+    output::line(&lines);
     Ok(())
 }
 

@@ -62,6 +62,9 @@ impl OutcomeReceipt {
     }
 }
 
+/// What a person is called by, in who did something to a delivery: `operator root`.
+const OPERATOR: &str = "operator ";
+
 /// The far edge keeps it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldReceipt {
@@ -268,7 +271,11 @@ impl ReceiptBatch {
             }),
             Receipt::Held(receipt) => Fact::Held(Held {
                 delivery: receipt.delivery,
-                by: format!("{}: {}", self.site, receipt.reason),
+                by: if receipt.reason.starts_with(OPERATOR) {
+                    format!("{} at {}", receipt.reason, self.site)
+                } else {
+                    format!("{}: {}", self.site, receipt.reason)
+                },
                 at: receipt.at,
             }),
             Receipt::Resumed(receipt) => Fact::Reopened(Reopened {
@@ -364,6 +371,13 @@ mod tests {
         let read = ReceiptBatch::from_bytes(&batch.to_bytes().unwrap()).unwrap();
         assert_eq!(read, batch);
         let facts = read.facts();
+        let by_a_person = Receipt::Held(HeldReceipt {
+            delivery,
+            reason: "operator root".to_owned(),
+            at,
+        });
+        let of_a_person = ReceiptBatch::new(read.site.clone(), "ab12".to_owned(), vec![by_a_person]).facts();
+        assert!(matches!(&of_a_person[0], Fact::Held(held) if held.by == "operator root at st-mary"));
         assert!(matches!(&facts[0], Fact::Held(held) if held.by == "st-mary: no consent"));
         assert!(matches!(&facts[1], Fact::Reopened(reopened) if reopened.by == "st-mary"));
         assert!(matches!(&facts[2], Fact::Reopened(reopened) if reopened.by == "operator root at st-mary"));

@@ -181,7 +181,7 @@ pub struct ToldView {
 /// What somebody did to a delivery.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HandlingView {
-    /// `held`, `released`, `tried again`, `discarded`, `sent again`.
+    /// `held`, `released`, `tried again`, `discarded`, `sent again`; `let go on`: released or tried again at another site.
     pub what: String,
     /// A person, a rule, consent, another site.
     pub by: String,

@@ -143,7 +143,10 @@ async fn what_is_held_before_the_pacs_is_told_to_the_sender_and_so_is_who_discar
     eventually("the sender's account", async || sites.a.account().await["held"] == 3).await;
     let held = sites.a.ask("failed", Value::Null).await;
     let reason = held["held"][0]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("held by st-mary: operator "), "{reason}");
+    assert!(
+        reason.starts_with("held by operator ") && reason.ends_with(" at st-mary"),
+        "{reason}"
+    );
     let first = uids_sent(1).remove(0);
     let args = json!({ "instance": first, "reason": "wrong patient", "expect": 1 });
     assert_eq!(sites.b.ask("discard", args).await["done"], 1);

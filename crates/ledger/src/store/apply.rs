@@ -112,6 +112,11 @@ fn handled(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> Done {
     moved(transaction, handling.delivery, fact, &handling.in_words(), handling.at)
 }
 
+/// Whether somebody at another site did it: `operator root at st-mary`.
+fn is_far(by: &str) -> bool {
+    by.contains(" at ")
+}
+
 /// A row of `handling`.
 struct Handling<'a> {
     delivery: DeliveryId,
@@ -126,7 +131,10 @@ impl<'a> Handling<'a> {
         let (delivery, what, who, reason, at) = match fact {
             Fact::Held(held) => (held.delivery, HELD, &held.by, None, held.at),
             Fact::Released(released) => (released.delivery, "released", &released.by, None, released.at),
-            Fact::Reopened(reopened) => (reopened.delivery, "tried again", &reopened.by, None, reopened.at),
+            Fact::Reopened(reopened) => {
+                let what = if is_far(&reopened.by) { LET_GO_ON } else { "tried again" };
+                (reopened.delivery, what, &reopened.by, None, reopened.at)
+            }
             Fact::Resent(resent) => (resent.delivery, RESENT, &resent.by, None, resent.at),
             Fact::Discarded(gone) => (gone.delivery, DISCARDED, &gone.by, gone.reason.as_deref(), gone.at),
             _ => return None,
@@ -161,6 +169,8 @@ impl<'a> Handling<'a> {
 
 /// The word for what is kept back.
 const HELD: &str = "held";
+/// The word for what another site works on again: released or tried again there, its receipt does not say which.
+const LET_GO_ON: &str = "let go on";
 /// The word for what will not be delivered.
 const DISCARDED: &str = "discarded";
 /// The word for what is sent again; [`super::read`] counts it.

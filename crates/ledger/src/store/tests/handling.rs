@@ -62,6 +62,29 @@ fn a_study_shows_who_did_what_to_an_instance_and_when_each_once() {
 }
 
 #[test]
+fn what_goes_on_at_another_site_is_said_so_whether_released_or_tried_again_there() {
+    let reopened = |by: &str, when| {
+        Fact::Reopened(Reopened {
+            delivery: id(1),
+            by: by.to_owned(),
+            at: at(when),
+        })
+    };
+    let facts = [
+        received(1, "1.1"),
+        reopened("operator root at st-mary", 2),
+        reopened("operator root", 3),
+    ];
+    let detail = projected(&facts).study(STUDY, 10).unwrap().remove(0);
+    let said: Vec<_> = detail.instances[0]
+        .handled
+        .iter()
+        .map(|handled| &*handled.what)
+        .collect();
+    assert_eq!(said, ["let go on", "tried again"]);
+}
+
+#[test]
 fn what_is_sent_again_stays_delivered_and_is_listed_when_that_fails() {
     let begun = vec![received(1, "1.1"), outcome(1, Some(0), 5)];
     let state = |facts: &[Fact]| {
