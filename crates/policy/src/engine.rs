@@ -230,11 +230,14 @@ impl Engine {
     fn unknown_calling(&self, calling: &AeTitle) -> Refused {
         let mut all = self.sources.iter().flat_map(|source| &source.titles);
         let near = all.find(|pattern| pattern.matches_but_for_case(calling));
-        let case = near
-            .map(|near| format!(" ({near} differs only in case)"))
-            .unwrap_or_default();
-        let why =
-            format!("{calling} may not send here{case}: add it to ae_titles of a [[source]] in edge.toml to let it");
+        let add = "add it to ae_titles of a [[source]] in edge.toml to let it";
+        let why = match near {
+            Some(near) => format!(
+                "{calling} may not send here ({near} differs only in case): correct the calling AE title at the sender to \
+                 {near}, or {add}"
+            ),
+            None => format!("{calling} may not send here: {add}"),
+        };
         Refused {
             rejection: Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED,
             why,
@@ -246,12 +249,14 @@ impl Engine {
             .routes
             .iter()
             .find(|route| route.called_ae_title.differs_only_in_case(called));
-        let case = near
-            .map(|near| format!(" ({} differs only in case)", near.called_ae_title))
-            .unwrap_or_default();
-        let why = format!(
-            "nothing here answers as {called}{case}: add a [[route]] with called_ae_title = \"{called}\" to edge.toml"
-        );
+        let add = format!("add a [[route]] with called_ae_title = \"{called}\" to edge.toml");
+        let why = match near.map(|near| &near.called_ae_title) {
+            Some(near) => format!(
+                "nothing here answers as {called} ({near} differs only in case): correct the called AE title at the sender \
+                 to {near}, or {add}"
+            ),
+            None => format!("nothing here answers as {called}: {add}"),
+        };
         Refused {
             rejection: Rejection::CALLED_AE_TITLE_NOT_RECOGNIZED,
             why,

@@ -139,6 +139,7 @@ impl Decide for EdgeDecide<'_> {
                 return Answer::Reject(rejection);
             }
         };
+        self.shared.rejections.forget(proposal);
         // Only who may call takes a place.
         if !has_room(self.shared) {
             tracing::warn!(%calling, %peer, "rejected for now: the disk has no room for what it may send");

@@ -52,6 +52,13 @@ impl Rejections {
         });
     }
 
+    /// One that calls and is called so may come in now: what it was rejected for is over, wherever it called from.
+    pub(crate) fn forget(&self, proposal: &Proposal) {
+        let (calling, called) = (&proposal.calling_ae_title, &proposal.called_ae_title);
+        self.lock()
+            .retain(|known| known.calling != *calling || known.called != *called);
+    }
+
     /// All of them, the one that called last first.
     pub(crate) fn all(&self) -> Vec<Rejected> {
         self.lock().iter().rev().cloned().collect()
@@ -74,6 +81,11 @@ mod tests {
             (all[0].calling.as_str(), all[0].times, all[0].why.as_str()),
             ("FIRST", 2, "no")
         );
+        rejections.forget(&proposal("FIRST", "OTHER"));
+        assert_eq!(rejections.all().len(), 2);
+        rejections.forget(&proposal("FIRST", "X"));
+        let all = rejections.all();
+        assert_eq!((all.len(), all[0].calling.as_str()), (1, "OTHER"));
         for number in 0..100 {
             rejections.remember(&proposal(&format!("N{number}"), "X"), "no", at(4));
         }

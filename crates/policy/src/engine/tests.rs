@@ -193,6 +193,14 @@ fn who_may_not_call_is_told_the_standards_reason_and_the_log_says_what_to_add() 
         "{}",
         calling.why
     );
+    assert!(
+        calling.why.contains("at the sender to PACS_A, or add it"),
+        "{}",
+        calling.why
+    );
+    let called = refused("PACS_A", "st_mary");
+    let correct = "correct the called AE title at the sender to ST_MARY, or add";
+    assert!(called.why.contains(correct), "{}", called.why);
     let called = refused("PACS_A", "ST_MARYS");
     assert_eq!(called.rejection, Rejection::CALLED_AE_TITLE_NOT_RECOGNIZED);
     assert!(called.why.contains("called_ae_title = \"ST_MARYS\""), "{}", called.why);
