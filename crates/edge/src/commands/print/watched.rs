@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn of_classes_that_were_only_proposed_three_are_named() {
-        let class = |number: u32, rule: &str, instances: u32| json!({ "name": format!("class {number}"), "rule": rule, "instances": instances, "associations": 1 });
+        let class = |number: u32, rule: &str, instances: u32| {
+            let name = format!("class {number}");
+            json!({ "name": name, "rule": rule, "instances": instances, "associations": 1 })
+        };
         let mut refused: Vec<Value> = (1..=5).map(|number| class(number, "rule 1", 0)).collect();
         refused.push(class(6, "rule 1", 2));
         refused.push(class(7, "rule 5, but the destination does not take it", 0));
