@@ -59,6 +59,8 @@ pub(crate) struct Deliverer {
     arrivals: watch::Receiver<u64>,
     /// Changes when a study is told to be quiet.
     quiet: watch::Receiver<u64>,
+    /// How many checks of the PACS wait for our associations.
+    wanted: watch::Receiver<usize>,
     /// When the queue was looked at last; `None`: it is to be looked at now.
     looked: Option<Instant>,
     /// The queue has more than was claimed.
@@ -108,6 +110,10 @@ impl Deliverer {
             news: shared.spool.wakeups_of(&queue),
             arrivals: shared.arrivals.version(),
             quiet: shared.quiet.version(),
+            wanted: match shared.pacs.get(&destination.ae_title) {
+                Some(pacs) => pacs.wanted(),
+                None => watch::channel(0).1,
+            },
             queue,
             looked: None,
             is_more: false,
@@ -179,6 +185,7 @@ impl Deliverer {
                 self.looked = None;
                 None
             }
+            Ok(()) = self.wanted.changed() => None,
             () = tokio::time::sleep(most) => None,
             () = self.shared.draining.cancelled() => None,
         };

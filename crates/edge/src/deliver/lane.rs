@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use packhorse_association::driver::tls::{Certificate, PeerTls};
-use packhorse_association::{CStoreRsp, InstanceContext, StorageScu, StoreError};
+use packhorse_association::{CStoreRsp, DataSource, InstanceContext, StorageScu, StoreError};
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_ids::DeliveryId;
 use packhorse_spool::{EntryState, Index as _};
@@ -16,7 +17,7 @@ use super::whole::StudyKey;
 use super::{convert, requestor_config, settle};
 use crate::config::Destination;
 use crate::mirror::{Source, Word};
-use crate::pacs::DeliveryTurn;
+use crate::pacs::{DeliveryTurn, Sending};
 use crate::shared::Shared;
 
 /// What was claimed so long ago may have been held or discarded by somebody meanwhile.
@@ -30,7 +31,7 @@ pub(super) struct Lane {
     /// The study that its association is for alone.
     study: Option<StudyKey>,
     /// Held while its association is open: no check and no probe calls this PACS then.
-    turn: Option<DeliveryTurn>,
+    turn: Option<Arc<DeliveryTurn>>,
 }
 
 /// Who calls by one title.
@@ -119,8 +120,9 @@ impl Lane {
         })
     }
 
-    /// Who sends by this title.
+    /// Who sends by this title, in its turn.
     pub(super) async fn scu(&mut self, shared: &Shared, destination: &Destination, title: &AeTitle) -> &mut StorageScu {
+        self.take_turn(shared, destination).await;
         &mut self.caller(shared, destination, title).await.scu
     }
 
@@ -133,25 +135,57 @@ impl Lane {
     ) -> Result<CStoreRsp, StoreError> {
         // Another title's association is released first, and its turn with it.
         self.caller(shared, destination, calling).await;
-        let pacs = shared.pacs.get(&destination.ae_title);
-        if let (None, Some(pacs)) = (&self.turn, pacs) {
-            self.turn = Some(pacs.delivery_turn().await);
-        }
+        self.take_turn(shared, destination).await;
+        let (turn, _sending) = (self.turn.clone(), self.sending());
         let Caller { scu, told, .. } = self.caller(shared, destination, calling).await;
-        let data = || parcel.data(shared);
+        let data = || Accepted {
+            data: parcel.data(shared),
+            turn: turn.clone(),
+        };
         let stored = scu.store(parcel.context(), ahead, &parcel.command, data).await;
-        if let (Ok(_), Some(pacs)) = (&stored, pacs) {
-            pacs.answered();
+        let is_answered = stored.is_ok() || *told != scu.opened();
+        if let Some(turn) = turn.as_ref().filter(|_| is_answered) {
+            turn.answered();
         }
         if *told != scu.opened() {
             learn(shared, destination, scu);
             scu.tls().into_iter().for_each(|tls| tell_tls(destination, tls));
         }
         *told = scu.opened();
-        if scu.idle().is_none() {
+        self.end_turn();
+        stored
+    }
+
+    async fn take_turn(&mut self, shared: &Shared, destination: &Destination) {
+        if let (None, Some(pacs)) = (&self.turn, shared.pacs.get(&destination.ae_title)) {
+            self.turn = Some(Arc::new(pacs.delivery_turn().await));
+        }
+    }
+
+    /// Ends its turn if it has no association any more.
+    fn end_turn(&mut self) {
+        if self.idle().is_none() {
             self.turn = None;
         }
-        stored
+    }
+
+    fn sending(&self) -> Option<Sending> {
+        self.turn.clone().map(Sending::new)
+    }
+}
+
+/// A data set that is asked for only when the PACS has accepted an association for it.
+struct Accepted<S> {
+    data: S,
+    turn: Option<Arc<DeliveryTurn>>,
+}
+
+impl<S: DataSource> DataSource for Accepted<S> {
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        if let Some(turn) = self.turn.take() {
+            turn.answered();
+        }
+        self.data.next_chunk().await
     }
 }
 
@@ -175,6 +209,8 @@ impl Errand {
         }
         let ahead = convert::proposed(&destination, parcel.context(), ahead);
         let mut stored = lane.store(&shared, &destination, &parcel, (&calling, &ahead)).await;
+        // A conversion takes its time, and is at work too.
+        let _sending = lane.sending();
         if let Err(refused) = stored {
             stored = if convert::is_asked_for(&destination, &refused) {
                 convert::store(
@@ -188,6 +224,7 @@ impl Errand {
             } else {
                 Err(refused)
             };
+            lane.end_turn();
         }
         if let Ok(response) = &stored
             && let Verdict::Delivered(status) = Verdict::of_status(response.status, None)

@@ -143,13 +143,17 @@ impl Deliverer {
         self.studies.as_ref().and_then(|_| Studies::key_of(parcel))
     }
 
-    /// Releases associations that are kept for nobody.
+    /// Releases associations that are kept for nobody, and what is only kept when a check waits for it.
     pub(super) fn release_idle(&mut self) {
-        let keep = self.shared.config.delivery.idle;
         let ended: HashSet<usize> = self.end_studies();
+        let keep = self.shared.config.delivery.idle;
+        let is_wanted = *self.wanted.borrow() > 0;
+        // A study's own association is kept until the study is over.
+        let carries: HashSet<usize> = self.carried.keys().copied().collect();
         let is_over = |lane: &Lane| {
+            let gives_way = is_wanted && !carries.contains(&lane.number);
             lane.idle()
-                .is_some_and(|idle| idle >= keep || ended.contains(&lane.number))
+                .is_some_and(|idle| gives_way || idle >= keep || ended.contains(&lane.number))
         };
         self.release_those(is_over);
     }

@@ -10,6 +10,7 @@ use packhorse_spool::{EntryState, Index as _, NewEntry};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::pacs::CheckTurn;
 use crate::place::EdgePlace;
 use crate::shared::Health;
 use crate::testing::{Edge, Sent as Instance, eventually, parcel_of, site};
@@ -126,6 +127,34 @@ async fn a_pacs_that_is_full_is_left_alone_longer_each_time() {
     assert!(begun.elapsed() >= Duration::from_millis(120), "{:?}", begun.elapsed());
     assert_eq!(since(), first);
     site.end().await;
+}
+
+#[tokio::test]
+async fn an_association_that_is_only_kept_is_released_for_a_check() {
+    let site = Site::new(success, "", "idle = \"60s\"").await;
+    site.routine(&instance(1)).await;
+    site.eventually_stored(1).await;
+    let pacs = site.edge.shared.pacs.values().next().unwrap();
+    eventually("the check's turn", async || {
+        matches!(pacs.check_turn().await, CheckTurn::Alone(_))
+    })
+    .await;
+    // And the next instance opens another.
+    site.routine(&instance(2)).await;
+    site.eventually_stored(2).await;
+    assert_eq!(site.pacs.associations().len(), 2);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_first_instance_takes_long_is_an_answer_of_the_pacs() {
+    let site = Site::new(|_| Act::Slow(Duration::from_secs(5)), "", "").await;
+    site.routine(&instance(1)).await;
+    let pacs = site.edge.shared.pacs.values().next().unwrap();
+    eventually("the answer to its association", async || pacs.delivering().is_some()).await;
+    assert_eq!(site.pacs.stored().len(), 0);
+    assert!(matches!(pacs.check_turn().await, CheckTurn::Delivering(_)));
+    site.delivering.abort();
 }
 
 #[tokio::test]

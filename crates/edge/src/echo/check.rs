@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::report::{Leg, LegTime, PacsCheck, Stop, micros, millis};
 use crate::config::Destination;
 use crate::deliver::requestor_config;
+use crate::pacs::CheckTurn;
 use crate::shared::Shared;
 
 /// How long a PACS may take to agree to the release behind a check.
@@ -32,11 +33,8 @@ pub(crate) async fn of_our_pacs(shared: &Arc<Shared>, title: &AeTitle, fresh: bo
         return stopped_at_once(title, None, "there is no such [[destination]]", "add it to edge.toml");
     };
     let times = &shared.config.echo;
-    if let Some(answered) = pacs.delivering().filter(|answered| *answered < times.pace) {
-        return PacsCheck {
-            delivering_ms: Some(millis(answered)),
-            ..begin(&destination)
-        };
+    if let Some(answered) = pacs.delivering() {
+        return delivering(&destination, answered);
     }
     let age_max = if fresh { times.fresh } else { times.pace };
     // The asker's own time is for the way here and back too.
@@ -44,14 +42,15 @@ pub(crate) async fn of_our_pacs(shared: &Arc<Shared>, title: &AeTitle, fresh: bo
     let (kept, turn, called) = (Arc::clone(shared), Arc::clone(pacs), destination.clone());
     let check = move || async move {
         let deadline = Instant::now() + within;
-        let check = match timeout_at(deadline, turn.lone_turn()).await {
-            Ok(_turn) => check(&kept, &called, deadline).await,
+        match timeout_at(deadline, turn.check_turn()).await {
+            Ok(CheckTurn::Alone(_turn)) => (check(&kept, &called, deadline).await, Duration::ZERO),
+            Ok(CheckTurn::Delivering(answered)) => (delivering(&called, answered), answered),
             Err(_) => {
                 let why = "it is being called already, and has not answered yet";
-                stopped_at_once(&called.ae_title, Some(&called), why, "see `status` there")
+                let stopped = stopped_at_once(&called.ae_title, Some(&called), why, "see `status` there");
+                (stopped, Duration::ZERO)
             }
-        };
-        (check, Duration::ZERO)
+        }
     };
     match pacs.check.get(age_max, times.answer, check).await {
         Some((found, age)) => PacsCheck {
@@ -73,6 +72,15 @@ fn begin(destination: &Destination) -> PacsCheck {
         stopped: None,
         age_ms: 0,
         delivering_ms: None,
+    }
+}
+
+/// Nothing is asked: the PACS has accepted the association of a delivery, and was so well when it answered that last.
+fn delivering(destination: &Destination, answered: Duration) -> PacsCheck {
+    PacsCheck {
+        age_ms: millis(answered),
+        delivering_ms: Some(millis(answered)),
+        ..begin(destination)
     }
 }
 
