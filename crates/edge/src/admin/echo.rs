@@ -57,12 +57,17 @@ fn note(check: &PacsCheck) -> Option<String> {
     let seconds = |ms: u64| format!("{:.1} s", Duration::from_millis(ms).as_secs_f64());
     if let Some(ago) = check.delivering_ms {
         return Some(format!(
-            "{} is not asked: a delivery has its association, and it answered that {} ago",
+            "{} is in use by a delivery, which it answered {} ago: not asked",
             check.called_ae_title,
             seconds(ago)
         ));
     }
     (check.age_ms >= 1000).then(|| format!("{} was asked {} ago", check.called_ae_title, seconds(check.age_ms)))
+}
+
+/// Whether a delivery is at work there, so that nothing was asked.
+const fn is_in_use(check: &PacsCheck) -> bool {
+    check.delivering_ms.is_some()
 }
 
 fn of_way(route: &AeTitle, way: &Way) -> Value {
@@ -89,6 +94,7 @@ fn of_way(route: &AeTitle, way: &Way) -> Value {
     };
     json!({
         "ok": way.stopped.is_none(),
+        "in_use": way.pacs.as_ref().is_some_and(is_in_use),
         "what": format!("{route} -> {} at {}", way.ae_title, way.site),
         "legs": legs,
         "note": way.pacs.as_ref().and_then(note),
@@ -104,6 +110,7 @@ fn of_way(route: &AeTitle, way: &Way) -> Value {
 fn of_pacs(title: &AeTitle, site: &str, check: &PacsCheck) -> Value {
     json!({
         "ok": check.stopped.is_none(),
+        "in_use": is_in_use(check),
         "what": format!("{title} of this site"),
         "legs": pacs_legs(site, check),
         "note": note(check),
@@ -112,6 +119,35 @@ fn of_pacs(title: &AeTitle, site: &str, check: &PacsCheck) -> Value {
             "why": stop.why,
             "remedy": stop.remedy,
         })),
-        "ms": check.legs.iter().map(|leg| ms(Duration::from_micros(leg.micros))).sum::<f64>(),
+        "ms": ms(check.legs.iter().map(|leg| Duration::from_micros(leg.micros)).sum()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::title;
+
+    #[test]
+    fn a_pacs_that_is_in_use_is_said_not_to_be_asked_and_no_time_is_below_nothing() {
+        let check = PacsCheck {
+            called_ae_title: "P".to_owned(),
+            calling_ae_title: "US".to_owned(),
+            legs: Vec::new(),
+            stopped: None,
+            age_ms: 2300,
+            delivering_ms: Some(2300),
+        };
+        let shown = of_pacs(&title("P"), "b", &check);
+        assert_eq!(
+            (&shown["ok"], &shown["in_use"]),
+            (&json!(true), &json!(true)),
+            "{shown}"
+        );
+        assert_eq!(
+            shown["note"],
+            "P is in use by a delivery, which it answered 2.3 s ago: not asked"
+        );
+        assert!(shown["ms"].as_f64().unwrap().is_sign_positive(), "{shown}");
+    }
 }

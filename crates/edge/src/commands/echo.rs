@@ -46,6 +46,9 @@ fn print(answer: &Value) -> String {
         lines.push(format!("  {note}"));
     }
     match answer.get("stopped").filter(|stopped| !stopped.is_null()) {
+        None if answer.get("in_use").and_then(Value::as_bool) == Some(true) => {
+            lines.push("all well as far as it was walked".to_owned());
+        }
         None => lines.push(format!("all well, {}", ms(answer))),
         Some(stopped) => {
             lines.push(format!("stopped at {}: {}", text(stopped, "at"), text(stopped, "why")));
@@ -53,4 +56,19 @@ fn print(answer: &Value) -> String {
         }
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_only_when_the_whole_way_was_walked() {
+        let last = |in_use: bool| {
+            let answer = json!({ "what": "P of this site", "legs": [], "in_use": in_use, "stopped": null, "ms": 1.5 });
+            print(&answer).lines().last().unwrap().to_owned()
+        };
+        assert_eq!(last(false), "all well, 1.5 ms");
+        assert_eq!(last(true), "all well as far as it was walked");
+    }
 }

@@ -1,6 +1,7 @@
 //! Where our titles lead, and whether anything gets there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use packhorse_ledger::view::Direction;
@@ -74,6 +75,24 @@ async fn walked(shared: &Shared, route: &Route) -> Way {
     echo::walk(shared, end, false, shared.config.echo.wait).await.0
 }
 
+/// What was walked of a way that is well: the PACS itself may have been asked a while ago, or be in use by a delivery.
+fn as_walked(route: &Route, way: &Way) -> String {
+    let (site, title, took) = (&route.to_site, &route.to_ae_title, way.took.as_millis());
+    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    match &way.pacs {
+        Some(check) if check.delivering_ms.is_some() => format!(
+            "a question goes to {site} and back in {took} ms; {title} is in use by a delivery, which it answered {} ago: \
+             not asked",
+            seconds(check.age())
+        ),
+        Some(check) if check.age() >= Duration::from_secs(1) => format!(
+            "a question goes to {site} and back in {took} ms; {title} answered a C-ECHO {} ago",
+            seconds(check.age())
+        ),
+        Some(_) | None => format!("a C-ECHO goes the whole way in {took} ms"),
+    }
+}
+
 /// Whether what is sent on a route that stands gets to its end: by a C-ECHO that goes the whole way, and by what was
 /// delivered last. That the relay cannot be reached is said of the link, once.
 fn end_to_end(route: &Route, way: Option<Way>, delivered: Option<&String>) -> Finding {
@@ -94,10 +113,7 @@ fn end_to_end(route: &Route, way: Option<Way>, delivered: Option<&String>) -> Fi
             let what = format!("a C-ECHO stops at {at}: {}; {last}", stop.why);
             Finding::new(Level::Bad, about(route), what, stop.remedy)
         }
-        Some(way) => {
-            let what = format!("a C-ECHO goes the whole way in {} ms; {last}", way.took.as_millis());
-            Finding::ok(about(route), what)
-        }
+        Some(way) => Finding::ok(about(route), format!("{}; {last}", as_walked(route, &way))),
         None if delivered.is_some() => Finding::ok(about(route), format!("announced and accepted; {last}")),
         None => Finding::new(
             Level::Warn,
