@@ -9,6 +9,7 @@ use std::time::Duration;
 use packhorse_association::NegotiatedContext;
 use packhorse_dicom::negotiation::{ContextAnswer, ContextResult};
 use packhorse_dicom::sop_class::VERIFICATION;
+use packhorse_dicom::transfer_syntax::IMPLICIT_VR_LE;
 use packhorse_dicom::uid::{AbstractSyntaxUid, TransferSyntaxUid};
 use packhorse_ids::WallTime;
 
@@ -195,12 +196,15 @@ impl Beliefs {
     }
 }
 
-/// What one context's answer says, of the class and of each syntax that was proposed.
+/// What one context's answer says, of the class and of each syntax that was proposed. Only Implicit VR LE, which everybody
+/// must take (PS3.5, 10.1), tells a class that is not taken: some answer 3 where they mean 4, the syntaxes.
 fn said(context: &NegotiatedContext) -> Vec<(Subject, Option<bool>)> {
+    let mut syntaxes = context.proposed.transfer_syntaxes.iter();
+    let is_telling = syntaxes.any(|syntax| syntax.as_str() == IMPLICIT_VR_LE);
     let (of_class, accepted, of_others) = match &context.answer {
         ContextAnswer::Accepted(syntax) => (Some(true), Some(syntax), None),
         ContextAnswer::Rejected(ContextResult::ABSTRACT_SYNTAX_NOT_SUPPORTED | ContextResult::USER_REJECTION) => {
-            (Some(false), None, Some(false))
+            (is_telling.then_some(false), None, Some(false))
         }
         // The class may be taken in another syntax.
         ContextAnswer::Rejected(ContextResult::TRANSFER_SYNTAXES_NOT_SUPPORTED) => (None, None, Some(false)),

@@ -29,6 +29,13 @@ impl Known {
             .filter(|(subject, ..)| explicit(subject))
             .map(|(subject, ..)| subject.class.clone())
             .collect();
+        // A yes to any syntax outweighs the no to its class, also where policy is not told of that yes.
+        let is_taken = |(subject, takes, _): &&(Subject, bool, Word)| *takes && subject.syntax.is_some();
+        let taken: BTreeSet<_> = believed
+            .iter()
+            .filter(is_taken)
+            .map(|(subject, ..)| subject.class.clone())
+            .collect();
         for (subject, takes, word) in believed {
             let Subject { class, syntax } = subject.clone();
             match (syntax, takes) {
@@ -36,6 +43,7 @@ impl Known {
                 (Some(syntax), true) if is(&syntax, IMPLICIT_VR_LE) && !explicit_known.contains(&class) => {}
                 (Some(syntax), true) => policy.takes(class, syntax),
                 (Some(syntax), false) => policy.refuses(class, syntax),
+                (None, false) if taken.contains(&class) => {}
                 (None, false) => policy.refuses_class(class),
                 // A class that is taken in a syntax of which nothing else is known.
                 (None, true) => {}
@@ -84,4 +92,34 @@ impl Known {
 fn minute(at: WallTime) -> String {
     let text = at.to_string();
     text.chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::belief::Source;
+
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+    #[test]
+    fn implicit_vr_le_that_was_taken_outweighs_a_no_to_its_class() {
+        let believed = |syntax: Option<&str>, takes| {
+            let subject = Subject {
+                class: CT.parse().unwrap(),
+                syntax: syntax.map(|syntax| syntax.parse().unwrap()),
+            };
+            let (at, source) = (WallTime::default(), Source::Probe);
+            (subject, takes, Word { at, source })
+        };
+        let (class, syntax) = (CT.parse().unwrap(), EXPLICIT_VR_LE.parse().unwrap());
+        let no = believed(None, false);
+        let yes = believed(Some(IMPLICIT_VR_LE), true);
+        let known = |believed: Vec<_>| Known::new(MirrorMode::Strict, believed.into_iter()).policy;
+        assert_eq!(
+            known(vec![no.clone()]).not_taken(&class, &syntax),
+            Some(NotTaken::Class)
+        );
+        assert_eq!(known(vec![no.clone(), yes.clone()]).not_taken(&class, &syntax), None);
+        assert_eq!(known(vec![yes, no]).not_taken(&class, &syntax), None);
+    }
 }

@@ -1,5 +1,5 @@
 use packhorse_dicom::negotiation::{PresentationContextId, ProposedContext};
-use packhorse_dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use packhorse_dicom::transfer_syntax::EXPLICIT_VR_LE;
 use proptest::prelude::*;
 
 use super::*;
@@ -159,6 +159,16 @@ fn what_a_pacs_can_make_us_remember_is_bounded() {
     assert_eq!(beliefs.iter().count(), FACTS_MAX);
 }
 
+#[test]
+fn result_3_to_contexts_without_implicit_vr_le_is_about_their_syntaxes_only() {
+    let mut beliefs = Beliefs::default();
+    for minute in [0, 10, 20] {
+        beliefs.hear(&[verified(), context(CT, &[JPEG], Err(3))], probed(minute), &PATIENCE);
+    }
+    let takes = |syntax| beliefs.takes(&subject(CT, syntax), at(20), &PATIENCE);
+    assert_eq!((takes(None), takes(Some(JPEG))), (None, Some(false)));
+}
+
 /// One answer: minutes since the last one, and what was said.
 fn answers() -> impl Strategy<Value = Vec<(u64, Option<bool>)>> {
     let one = (0_u64..5_000, prop::option::of(any::<bool>()));
@@ -185,6 +195,24 @@ proptest! {
             if takes == Some(true) {
                 prop_assert_eq!(fact.takes(at(now), &PATIENCE), Some(true));
             }
+        }
+    }
+
+    #[test]
+    fn a_class_is_believed_not_to_be_taken_only_if_implicit_vr_le_was_rejected_too(
+        deliveries in prop::collection::vec(
+            (prop::sample::subsequence(vec![JPEG, EXPLICIT_VR_LE, IMPLICIT_VR_LE], 1..=3), 1_u8..5),
+            1..20,
+        ),
+    ) {
+        let mut beliefs = Beliefs::default();
+        let mut is_implicit_rejected = false;
+        for (number, (syntaxes, result)) in (0_u64..).zip(deliveries) {
+            let answers = [verified(), context(CT, &syntaxes, Err(result))];
+            beliefs.hear(&answers, probed(10 * number), &PATIENCE);
+            is_implicit_rejected |= matches!(result, 1 | 3) && syntaxes.contains(&IMPLICIT_VR_LE);
+            let takes = beliefs.takes(&subject(CT, None), at(10 * number), &PATIENCE);
+            prop_assert!(takes != Some(false) || is_implicit_rejected);
         }
     }
 
