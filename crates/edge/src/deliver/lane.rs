@@ -148,7 +148,7 @@ impl Lane {
             turn.answered();
         }
         if *told != scu.opened() {
-            learn(shared, destination, scu);
+            learn(shared, destination, calling, scu);
             scu.tls().into_iter().for_each(|tls| tell_tls(destination, tls));
         }
         *told = scu.opened();
@@ -248,10 +248,12 @@ async fn is_still_to_go(shared: &Shared, delivery: DeliveryId) -> bool {
     })
 }
 
-/// What the PACS takes, by its answer to what was just proposed.
-fn learn(shared: &Shared, destination: &Destination, scu: &StorageScu) {
+/// What the PACS takes, by its answer to what was just proposed. Of other titles than that of probes it may take other things:
+/// what these are answered is not mixed in.
+fn learn(shared: &Shared, destination: &Destination, calling: &AeTitle, scu: &StorageScu) {
     let pacs = shared.pacs.get(&destination.ae_title);
-    if let Some(pacs) = pacs.filter(|_| destination.mirror.is_some()) {
+    let is_probes = *calling == destination.calling_ae_title_for(&shared.site, None);
+    if let Some(pacs) = pacs.filter(|_| destination.mirror.is_some() && is_probes) {
         let (at, source) = (shared.clock.now(), Source::Delivery);
         let patience = shared.config.mirror.patience();
         pacs.mirror.hear(scu.negotiated(), Word { at, source }, &patience);

@@ -158,6 +158,24 @@ async fn a_delivery_whose_first_instance_takes_long_is_an_answer_of_the_pacs() {
 }
 
 #[tokio::test]
+async fn what_a_pacs_answers_another_title_than_that_of_probes_teaches_nothing() {
+    let site = Site::new(success, "calling_ae_titles = { a = \"OTHER\" }", "").await;
+    let shared = &site.edge.shared;
+    let pacs = shared.pacs.values().next().unwrap();
+    let known = || {
+        let patience = shared.config.mirror.patience();
+        pacs.mirror.shown(shared.clock.now(), &patience, false)["facts_known"].clone()
+    };
+    let first = site.routine(&instance(1)).await;
+    eventually("its end", async || site.state(first).await.is_none()).await;
+    assert_eq!(known(), 0);
+    site.arrives("b", Priority::Routine, 0, &instance(2)).await;
+    eventually("what is taken", async || known() != 0).await;
+    assert_eq!(site.pacs.associations(), ["OTHER", "US"]);
+    site.end().await;
+}
+
+#[tokio::test]
 async fn what_is_stat_goes_between_two_instances_of_a_long_study() {
     let site = Site::new(|_| Act::Slow(Duration::from_millis(20)), "", "").await;
     for number in 0..100 {
