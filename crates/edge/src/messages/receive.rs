@@ -207,7 +207,7 @@ fn want(shared: &Shared, from: &SiteName, ae_title: &str, pairs: &[(String, Stri
         tracing::info!(site = %from, "what its sources propose is passed over: it may not send there");
         return;
     };
-    pacs.mirror.want(pairs);
+    pacs.mirror.want(from, pairs);
 }
 
 /// Takes an announcement of a site that a route of ours leads to, or that is known already: anybody else's would only

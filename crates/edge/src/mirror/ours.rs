@@ -9,7 +9,7 @@ use packhorse_association::NegotiatedContext;
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::negotiation::ProposedContext;
 use packhorse_dicom::sop_class;
-use packhorse_ids::WallTime;
+use packhorse_ids::{SiteName, WallTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -20,8 +20,13 @@ use crate::config::Destination;
 use crate::directory::replace_file;
 use crate::pacs::Pacs;
 
-/// Pairs that sites have asked about, for one PACS.
-const WANTED_MAX: usize = 1024;
+/// Pairs that one site has asked about, for one PACS.
+const WANTED_MAX: usize = 256;
+/// Sites whose pairs are remembered, for one PACS: those that may send there.
+const ASKING_MAX: usize = 64;
+/// Pairs that a PACS is asked about, shared by the sites alike: far fewer than facts are remembered of it, or they would be
+/// forgotten and asked again without end.
+const ASKED_MAX: usize = 2048;
 /// Facts that are told to a site: classes first.
 const TOLD_MAX: usize = 2048;
 /// What is only confirmed is written down when what stands there is older than this.
@@ -38,8 +43,8 @@ pub(crate) struct Ours(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     beliefs: Beliefs,
-    /// Pairs that sources of other sites have proposed.
-    wanted: BTreeSet<Pair>,
+    /// Pairs that sources of other sites have proposed, by site.
+    wanted: BTreeMap<SiteName, BTreeSet<Pair>>,
     /// The last probe that taught something.
     probed_at: Option<WallTime>,
     /// Counts what is believed otherwise.
@@ -75,20 +80,31 @@ impl Ours {
         heard
     }
 
-    /// Remembers pairs that a source of another site has proposed, as far as there is room.
-    pub(crate) fn want(&self, asked: &[(String, String)]) {
+    /// Remembers pairs that a source of `site` has proposed, as far as that site's room goes.
+    pub(crate) fn want(&self, site: &SiteName, asked: &[(String, String)]) {
         let mut state = self.lock();
+        if state.wanted.len() >= ASKING_MAX && !state.wanted.contains_key(site) {
+            return;
+        }
+        let wanted = state.wanted.entry(site.clone()).or_default();
+        let before = wanted.len();
         for pair in pairs(asked) {
-            if state.wanted.len() < WANTED_MAX && state.wanted.insert(pair) {
-                state.saved = None;
+            if wanted.len() < WANTED_MAX {
+                wanted.insert(pair);
             }
+        }
+        if wanted.len() != before {
+            state.saved = None;
         }
     }
 
     /// What is to be asked now; empty: nothing.
     pub(super) fn due(&self, now: WallTime, patience: &Patience) -> Vec<ProposedContext> {
         let state = self.lock();
-        probe::due(&state.beliefs, state.wanted.iter(), now, patience)
+        let each = ASKED_MAX / state.wanted.len().max(1);
+        let of_sites = state.wanted.values();
+        let wanted: BTreeSet<&Pair> = of_sites.flat_map(|pairs| pairs.iter().take(each)).collect();
+        probe::due(&state.beliefs, wanted.into_iter(), now, patience)
     }
 
     /// What is told to other sites now, with its revision and the time of the last probe. `None`: nothing is known yet.
@@ -116,19 +132,27 @@ impl Ours {
         SavedPacs {
             of,
             probed_at: state.probed_at.map(WallTime::unix_micros),
-            wanted: written(state.wanted.iter()),
+            wanted: state
+                .wanted
+                .iter()
+                .map(|(site, pairs)| (site.to_string(), written(pairs.iter())))
+                .collect(),
             facts: state.beliefs.iter().map(SavedFact::new).collect(),
         }
     }
 
     fn read(saved: &SavedPacs) -> Self {
+        let of_site = |(site, wanted): (&String, &Vec<(String, String)>)| {
+            let site = SiteName::try_from(site.as_str()).ok()?;
+            Some((site, pairs(wanted).take(WANTED_MAX).collect()))
+        };
         let mut beliefs = Beliefs::default();
         for (subject, fact) in saved.facts.iter().filter_map(SavedFact::read) {
             beliefs.insert(subject, fact);
         }
         Self(Mutex::new(State {
             beliefs,
-            wanted: pairs(&saved.wanted).take(WANTED_MAX).collect(),
+            wanted: saved.wanted.iter().filter_map(of_site).take(ASKING_MAX).collect(),
             probed_at: saved.probed_at.map(WallTime::from_unix_micros),
             revision: 0,
             saved: Some(WallTime::from_unix_micros(saved.probed_at.unwrap_or(0))),
@@ -152,7 +176,7 @@ pub(super) fn shown<'a>(
     all: bool,
 ) -> Value {
     let classes = facts.clone().filter(|told| told.syntax.is_none());
-    let refused = classes.clone().filter(|told| !told.takes);
+    let refused: Vec<_> = classes.clone().filter(|told| !told.takes).collect();
     let fact = |told: &Told| {
         let at = WallTime::from_unix_micros(told.at);
         json!({
@@ -170,7 +194,7 @@ pub(super) fn shown<'a>(
         "probed_at": probed_at.map(|at| at.to_string()),
         "facts_known": facts.clone().count(),
         "classes_taken": classes.filter(|told| told.takes).count(),
-        "classes_not_taken": refused.map(|told| sop_class::name_of(&told.class)).collect::<Vec<_>>(),
+        "classes_not_taken": refused.iter().map(|told| sop_class::name_of(&told.class)).collect::<Vec<_>>(),
         "pairs_taken": facts.clone().filter(|told| told.syntax.is_some() && told.takes).count(),
         "pairs_not_taken": facts.clone().filter(|told| told.syntax.is_some() && !told.takes).count(),
         "facts": all.then(|| facts.map(fact).collect::<Vec<_>>()),
@@ -188,7 +212,8 @@ struct SavedPacs {
     /// Where it is and how it is called: another address is another PACS.
     of: String,
     probed_at: Option<i64>,
-    wanted: Vec<(String, String)>,
+    /// By site.
+    wanted: BTreeMap<String, Vec<(String, String)>>,
     facts: Vec<SavedFact>,
 }
 

@@ -1,7 +1,7 @@
 use packhorse_dicom::negotiation::{ContextAnswer, ContextResult, PresentationContextId};
 
 use super::*;
-use crate::testing::{Edge, title};
+use crate::testing::{Edge, site, title};
 
 const PATIENCE: Patience = Patience {
     confirm: Duration::from_secs(600),
@@ -48,16 +48,17 @@ fn what_is_known_survives_a_restart_and_not_a_change_of_address() {
     let mirror = &shared.pacs[&title("P")].mirror;
     assert_eq!(mirror.told(begun, &PATIENCE), None);
     mirror.hear(&answered(), probed(begun), &PATIENCE);
-    mirror.want(&[
+    let asked = [
         (CT.to_owned(), "1.2.840.10008.1.2.4.50".to_owned()),
         ("no uid \n".to_owned(), EXPLICIT.to_owned()),
-    ]);
+    ];
+    mirror.want(&site("a"), &asked);
     save(&shared.folder, &shared.config.destinations, &shared.pacs, begun);
     let again = load(&shared.folder, &shared.config.destinations);
     let read = &again[&title("P")].mirror;
     assert_eq!(read.lock().beliefs, mirror.lock().beliefs);
     assert_eq!(read.lock().wanted, mirror.lock().wanted);
-    assert_eq!(read.lock().wanted.len(), 1);
+    assert_eq!(read.lock().wanted[&site("a")].len(), 1);
     // The first no is not forgotten.
     assert_eq!(read.hear(&answered(), probed(later), &PATIENCE), Heard::Changed);
     let moved = Edge::new("b", &toml(105));
@@ -93,11 +94,21 @@ fn it_is_written_down_when_something_is_new_and_else_once_an_hour() {
 }
 
 #[test]
-fn what_other_sites_ask_for_is_bounded() {
+fn what_other_sites_ask_for_is_bounded_for_each_of_them() {
     let mirror = Ours::default();
     let pairs: Vec<_> = (0..2 * WANTED_MAX)
         .map(|number| (format!("1.2.{number}"), EXPLICIT.to_owned()))
         .collect();
-    mirror.want(&pairs);
-    assert_eq!(mirror.lock().wanted.len(), WANTED_MAX);
+    mirror.want(&site("a"), &pairs);
+    assert_eq!(mirror.lock().wanted[&site("a")].len(), WANTED_MAX);
+    mirror.want(&site("b"), &pairs[WANTED_MAX..=WANTED_MAX]);
+    assert_eq!(
+        mirror.lock().wanted[&site("b")].len(),
+        1,
+        "one site leaves the others their room"
+    );
+    for number in 0..2 * ASKING_MAX {
+        mirror.want(&site(&format!("site-{number}")), &pairs[..1]);
+    }
+    assert_eq!(mirror.lock().wanted.len(), ASKING_MAX);
 }
