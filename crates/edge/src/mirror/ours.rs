@@ -29,6 +29,21 @@ const ASKING_MAX: usize = 64;
 const ASKED_MAX: usize = 2048;
 /// Facts that are told to a site: classes first.
 const TOLD_MAX: usize = 2048;
+/// Classes that most PACS are sent, which are named first.
+const COMMON: [&str; 12] = [
+    "CTImageStorage",
+    "MRImageStorage",
+    "ComputedRadiographyImageStorage",
+    "DigitalXRayImageStorageForPresentation",
+    "UltrasoundImageStorage",
+    "UltrasoundMultiFrameImageStorage",
+    "SecondaryCaptureImageStorage",
+    "BasicTextSRStorage",
+    "EnhancedSRStorage",
+    "DigitalMammographyXRayImageStorageForPresentation",
+    "XRayAngiographicImageStorage",
+    "NuclearMedicineImageStorage",
+];
 /// What is only confirmed is written down when what stands there is older than this.
 const STALE: Duration = Duration::from_secs(3600);
 /// Name of the file in the edge's folder.
@@ -168,7 +183,14 @@ impl Ours {
     }
 }
 
-/// Facts as JSON: counts, classes that are not taken, and all of them where they are asked for.
+/// Where a class stands in a list of which only the first are read.
+fn place_of(class: &str) -> usize {
+    let keyword = sop_class::by_uid(class).map(|class| class.keyword);
+    let place = COMMON.iter().position(|common| keyword == Some(*common));
+    place.unwrap_or(COMMON.len())
+}
+
+/// Facts as JSON: counts, classes that are not taken (common ones first), and all of them where they are asked for.
 pub(super) fn shown<'a>(
     probed_at: Option<WallTime>,
     facts: impl Iterator<Item = &'a Told> + Clone,
@@ -176,7 +198,8 @@ pub(super) fn shown<'a>(
     all: bool,
 ) -> Value {
     let classes = facts.clone().filter(|told| told.syntax.is_none());
-    let refused: Vec<_> = classes.clone().filter(|told| !told.takes).collect();
+    let mut refused: Vec<_> = classes.clone().filter(|told| !told.takes).collect();
+    refused.sort_by_key(|told| place_of(&told.class));
     let fact = |told: &Told| {
         let at = WallTime::from_unix_micros(told.at);
         json!({

@@ -112,3 +112,25 @@ fn what_other_sites_ask_for_is_bounded_for_each_of_them() {
     }
     assert_eq!(mirror.lock().wanted.len(), ASKING_MAX);
 }
+
+#[test]
+fn of_what_is_not_taken_common_classes_are_named_first() {
+    let told = |class: &str| Told {
+        class: class.to_owned(),
+        syntax: None,
+        takes: false,
+        at: 0,
+        source: Source::Probe,
+    };
+    // Sorted as they come: CT and Secondary Capture behind classes that are rarely sent.
+    let classes = ["1.2.3", RAW, "1.2.840.10008.5.1.4.1.1.7", CT];
+    let facts: Vec<_> = classes.iter().map(|class| told(class)).collect();
+    let shown = shown(None, facts.iter(), WallTime::default(), false);
+    let names = [
+        "CT Image Storage",
+        "Secondary Capture Image Storage",
+        "1.2.3",
+        "Raw Data Storage",
+    ];
+    assert_eq!(shown["classes_not_taken"], json!(names));
+}
