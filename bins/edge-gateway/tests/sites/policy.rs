@@ -30,7 +30,9 @@ fn the_exit_code_says_whether_everything_would_be_taken() {
         &["test", "--class", "CTImageStorage", "--from", "PACS_A"],
     );
     assert!(
-        code == Some(0) && said.contains("accepted, by rule 5 (storage), shipped"),
+        code == Some(0)
+            && said.contains("accepted, by rule 5 (storage), shipped")
+            && said.contains("what its PACS takes are not considered"),
         "{said}"
     );
     let (code, said) = policy(folder.path(), &["test", "--class", "raw-data"]);

@@ -16,19 +16,29 @@ use super::args::Policy;
 use crate::config::Config;
 use crate::gateway::StartError;
 
+/// What only a daemon knows of a route is no part of this.
+const NOT_CONSIDERED: &str = "the far site's consent and what its PACS takes are not considered: edge-gateway routes";
+
 pub(super) fn run(dir: &Path, what: &Policy) -> Result<(), CommandError> {
     let config = Config::load(dir).map_err(StartError::Config)?;
     match what {
         Policy::Show { to, output: format } => {
             let routes = callers::routes(&config, to.as_ref())?;
-            output::line(&show::show(&config, &routes, format.json));
+            print(&show::show(&config, &routes, format.json), format.json);
             Ok(())
         }
         Policy::Test(asked) => {
             let trials = trial::run(&config, asked)?;
-            output::line(&trials.show(asked.verbose, asked.output.json));
+            print(&trials.show(asked.verbose, asked.output.json), asked.output.json);
             trials.verdict()
         }
+    }
+}
+
+fn print(said: &str, json: bool) {
+    output::line(said);
+    if !json {
+        output::line(NOT_CONSIDERED);
     }
 }
 
