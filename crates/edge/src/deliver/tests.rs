@@ -166,10 +166,13 @@ async fn what_a_pacs_answers_another_title_than_that_of_probes_teaches_nothing()
         let patience = shared.config.mirror.patience();
         pacs.mirror.shown(shared.clock.now(), &patience, false)["facts_known"].clone()
     };
-    let first = site.routine(&instance(1)).await;
-    eventually("its end", async || site.state(first).await.is_none()).await;
+    for number in [1, 2] {
+        site.routine(&instance(number)).await;
+        site.eventually_stored(number).await;
+    }
+    // The first is over, for the second went after it.
     assert_eq!(known(), 0);
-    site.arrives("b", Priority::Routine, 0, &instance(2)).await;
+    site.arrives("b", Priority::Routine, 0, &instance(3)).await;
     eventually("what is taken", async || known() != 0).await;
     assert_eq!(site.pacs.associations(), ["OTHER", "US"]);
     site.end().await;
