@@ -136,7 +136,8 @@ async fn an_association_that_is_only_kept_is_released_for_a_check() {
     site.eventually_stored(1).await;
     let pacs = site.edge.shared.pacs.values().next().unwrap();
     eventually("the check's turn", async || {
-        matches!(pacs.check_turn().await, CheckTurn::Alone(_))
+        let turn = tokio::time::timeout(Duration::from_secs(5), pacs.check_turn()).await;
+        matches!(turn, Ok(CheckTurn::Alone(_)))
     })
     .await;
     // And the next instance opens another.
