@@ -135,11 +135,16 @@ async fn an_association_that_is_only_kept_is_released_for_a_check() {
     site.routine(&instance(1)).await;
     site.eventually_stored(1).await;
     let pacs = site.edge.shared.pacs.values().next().unwrap();
+    let begun = Instant::now();
     eventually("the check's turn", async || {
         let turn = tokio::time::timeout(Duration::from_secs(5), pacs.check_turn()).await;
         matches!(turn, Ok(CheckTurn::Alone(_)))
     })
     .await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "long before it ends by itself"
+    );
     // And the next instance opens another.
     site.routine(&instance(2)).await;
     site.eventually_stored(2).await;
