@@ -18,7 +18,7 @@ const B: &str = "[[destination]]\nae_title = \"PACS_B\"\naddress = \"h:1\"\ncall
                  [[destination]]\nae_title = \"PACS_C\"\naddress = \"h:2\"\ncalling_ae_title = \"US\"\n";
 
 /// A delivery that arrives, as the hop commits it.
-async fn arrive(edge: &Edge, from: &str, to: &str) -> packhorse_ids::DeliveryId {
+async fn arrive(edge: &Edge, from: &str, to: &str) -> DeliveryId {
     let shared = &edge.shared;
     let (routing, body) = parcel(&site(from), &shared.site, to);
     let place = EdgePlace {
@@ -43,7 +43,7 @@ async fn arrive(edge: &Edge, from: &str, to: &str) -> packhorse_ids::DeliveryId 
     delivery
 }
 
-async fn state(edge: &Edge, delivery: packhorse_ids::DeliveryId) -> EntryState {
+async fn state(edge: &Edge, delivery: DeliveryId) -> EntryState {
     edge.shared.spool.entry(delivery).await.unwrap().unwrap().state
 }
 
