@@ -5,6 +5,7 @@ mod image;
 mod jpeg;
 mod jpeg2000;
 mod jpeg_bits;
+mod jpeg_frame;
 mod jpeg_ls;
 mod rle;
 

@@ -3,6 +3,7 @@
 
 use super::image::{Image, Samples};
 use super::jpeg_bits::{Bits, Stream, Stuffing};
+use super::jpeg_frame::{BROKEN_SCAN, Frame, scan_header};
 use crate::error::PixelError;
 
 const SOI: u8 = 0xD8;
@@ -23,17 +24,13 @@ pub(super) fn decode(frame: &[u8], image: &Image) -> Result<Samples, PixelError>
         return Err(PixelError::Broken("no JPEG stream"));
     }
     let mut decoder = Decoder {
-        image,
-        precision: 0,
-        components: Vec::new(),
+        frame: Frame::new(image),
         tables: [const { None }; 4],
         restart_interval: 0,
-        values: Vec::new(),
-        decoded: [false; 3],
     };
     loop {
         match stream.marker()? {
-            SOF3 => decoder.frame_header(stream.segment()?)?,
+            SOF3 => decoder.frame.header(stream.segment()?)?,
             0xC0..=0xC2 | 0xC5..=0xC7 | 0xC9..=0xCF => return Err(PixelError::Lossy("not of process 14")),
             DHT => decoder.huffman_tables(stream.segment()?)?,
             DRI => {
@@ -47,7 +44,7 @@ pub(super) fn decode(frame: &[u8], image: &Image) -> Result<Samples, PixelError>
                 let taken = decoder.scan(&scan, stream.bits())?;
                 stream.at += taken;
             }
-            EOI => return decoder.finish(),
+            EOI => return decoder.frame.finish(),
             DQT => return Err(PixelError::Lossy("it is quantized")),
             0xE0..=0xFE => drop(stream.segment()?),
             _ => return Err(PixelError::Unsupported("a marker of another process")),
@@ -56,15 +53,10 @@ pub(super) fn decode(frame: &[u8], image: &Image) -> Result<Samples, PixelError>
 }
 
 struct Decoder<'a> {
-    image: &'a Image,
-    precision: u32,
-    /// Component identifiers, in the frame's order.
-    components: Vec<u8>,
+    frame: Frame<'a>,
     tables: [Option<Table>; 4],
     /// In pixels; 0: none.
     restart_interval: usize,
-    values: Vec<u16>,
-    decoded: [bool; 3],
 }
 
 struct Scan {
@@ -74,32 +66,6 @@ struct Scan {
 }
 
 impl Decoder<'_> {
-    /// ISO/IEC 10918-1 §B.2.2.
-    fn frame_header(&mut self, segment: &[u8]) -> Result<(), PixelError> {
-        let [precision, y1, y0, x1, x0, count, specifications @ ..] = segment else {
-            return Err(PixelError::Broken("the frame header"));
-        };
-        let (rows, columns) = (u16::from_be_bytes([*y1, *y0]), u16::from_be_bytes([*x1, *x0]));
-        self.image.has_size(usize::from(columns), usize::from(rows))?;
-        self.precision = u32::from(*precision);
-        self.image.has_samples(usize::from(*count), self.precision)?;
-        if !(2..=16).contains(&self.precision) || specifications.len() != usize::from(*count) * 3 {
-            return Err(PixelError::Broken("the frame header"));
-        }
-        if !self.components.is_empty() {
-            return Err(PixelError::Broken("a second frame header"));
-        }
-        for specification in specifications.chunks_exact(3) {
-            let [id, sampling, _] = specification else { continue };
-            if *sampling != 0x11 && *count > 1 {
-                return Err(PixelError::Unsupported("subsampled components"));
-            }
-            self.components.push(*id);
-        }
-        self.values = vec![0; self.image.pixels() * self.image.samples];
-        Ok(())
-    }
-
     /// ISO/IEC 10918-1 §B.2.4.2.
     fn huffman_tables(&mut self, mut segment: &[u8]) -> Result<(), PixelError> {
         const BROKEN: PixelError = PixelError::Broken("a Huffman table");
@@ -117,11 +83,9 @@ impl Decoder<'_> {
 
     /// ISO/IEC 10918-1 §B.2.3, Table B.3.
     fn scan_header(&self, segment: &[u8]) -> Result<Scan, PixelError> {
-        const BROKEN: PixelError = PixelError::Broken("a scan header");
-        let (count, rest) = segment.split_first().ok_or(BROKEN)?;
-        let (selectors, parameters) = rest.split_at_checked(usize::from(*count) * 2).ok_or(BROKEN)?;
-        let [predictor @ 1..=7, _, transform] = *parameters else {
-            return Err(BROKEN);
+        let (selectors, parameters) = scan_header(segment)?;
+        let [predictor @ 1..=7, _, transform] = parameters else {
+            return Err(BROKEN_SCAN);
         };
         if transform & 0x0F != 0 {
             return Err(PixelError::Lossy("it has a point transform"));
@@ -129,15 +93,10 @@ impl Decoder<'_> {
         let mut components = Vec::new();
         for selector in selectors.chunks_exact(2) {
             let [id, table] = selector else { continue };
-            let component = self
-                .components
-                .iter()
-                .position(|component| component == id)
-                .ok_or(BROKEN)?;
-            components.push((component, usize::from(table >> 4)));
+            components.push((self.frame.component(*id)?, usize::from(table >> 4)));
         }
         if components.is_empty() {
-            return Err(BROKEN);
+            return Err(BROKEN_SCAN);
         }
         Ok(Scan { components, predictor })
     }
@@ -147,30 +106,25 @@ impl Decoder<'_> {
         const NO_TABLE: PixelError = PixelError::Broken("a Huffman table that is not there is used");
         let mut lanes = Vec::new();
         for (component, table) in &scan.components {
-            let done = self
-                .decoded
-                .get_mut(*component)
-                .ok_or(PixelError::Broken("a scan header"))?;
-            if std::mem::replace(done, true) {
-                return Err(PixelError::Broken("a component comes twice"));
-            }
+            self.frame.bring(*component)?;
             let table = self.tables.get(*table).and_then(Option::as_ref).ok_or(NO_TABLE)?;
             lanes.push((*component, table));
         }
-        let (columns, samples) = (self.image.columns, self.image.samples);
+        let (columns, samples) = (self.frame.image.columns, self.frame.image.samples);
         let rows_each = match self.restart_interval {
-            0 => self.image.rows,
+            0 => self.frame.image.rows,
             interval if interval.is_multiple_of(columns) => interval / columns,
             _ => return Err(PixelError::Unsupported("restarts within a row")),
         };
         let row_len = columns * samples;
         let mut taken = 0;
-        let intervals = self.values.chunks_mut(rows_each * row_len);
-        let last = self.image.rows.div_ceil(rows_each) - 1;
+        let precision = self.frame.precision;
+        let last = self.frame.image.rows.div_ceil(rows_each) - 1;
+        let intervals = self.frame.values.chunks_mut(rows_each * row_len);
         for (number, interval) in intervals.enumerate() {
             let mut bits = Bits::new(bytes.get(taken..).unwrap_or_default(), Stuffing::Byte);
             let decoding = Interval {
-                precision: self.precision,
+                precision,
                 predictor: scan.predictor,
                 row_len,
                 samples,
@@ -187,13 +141,6 @@ impl Decoder<'_> {
             }
         }
         Ok(taken)
-    }
-
-    fn finish(self) -> Result<Samples, PixelError> {
-        if self.components.is_empty() || self.decoded.iter().take(self.image.samples).any(|decoded| !decoded) {
-            return Err(PixelError::Broken("it ends early"));
-        }
-        Ok(Samples(self.values))
     }
 }
 
