@@ -6,18 +6,19 @@
 //! Times are microseconds since 1970, ids and digests hexadecimal. A fact is never changed; a new field is optional when
 //! read. A kind this version does not know, or a later version, is kept as [`Fact::Unknown`] with its bytes.
 
+mod notices;
 mod watched;
 
 use packhorse_dicom::ae_title::AeTitle;
 use packhorse_dicom::uid::{AbstractSyntaxUid, SopClassUid, SopInstanceUid, TransferSyntaxUid};
 use packhorse_ids::{DeliveryId, Digest, Priority, SiteName, WallTime};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::identity::Identity;
 use crate::origin::{AssociationId, Origin};
 use crate::{text, text::micros, text::option_micros};
 
+pub use notices::{NoticeTold, Noticed};
 pub use watched::{Compared, Evidence, InstanceRepeated, ReceivedDetails, ResendLoop, SenderStopped, StoppedAt};
 
 /// The version that is written, and the newest that is read.
@@ -467,44 +468,6 @@ pub struct Resent {
     /// Who.
     pub by: String,
     /// When, by the far edge's clock.
-    #[serde(with = "micros")]
-    pub at: WallTime,
-}
-
-/// See [`Fact::Noticed`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Noticed {
-    /// Its id: the same for the same kind and key.
-    #[serde(with = "text")]
-    pub notice: DeliveryId,
-    /// What it is about: `late`, `failed`, …
-    pub about: String,
-    /// What makes it one and the same.
-    pub key: String,
-    /// What happened, for people.
-    pub what: String,
-    /// What to do about it, for people; empty: nothing.
-    pub remedy: String,
-    /// The same for programs.
-    #[serde(default)]
-    pub fields: Map<String, Value>,
-    /// When.
-    #[serde(with = "micros")]
-    pub at: WallTime,
-}
-
-/// See [`Fact::NoticeTold`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NoticeTold {
-    /// Which.
-    #[serde(with = "text")]
-    pub notice: DeliveryId,
-    /// Name of the channel.
-    pub channel: String,
-    /// Why it was given up; `None`: it was told.
-    #[serde(default)]
-    pub failure: Option<String>,
-    /// When.
     #[serde(with = "micros")]
     pub at: WallTime,
 }

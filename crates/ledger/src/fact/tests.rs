@@ -198,7 +198,7 @@ fn every_kind_reads_back_as_it_was_written() {
             key: "1.2/stat".to_owned(),
             what: "3 of study 1.2 are late".to_owned(),
             remedy: String::new(),
-            fields: Map::from_iter([("count".to_owned(), 3.into())]),
+            fields: serde_json::Map::from_iter([("count".to_owned(), 3.into())]),
             at,
         })),
         Fact::NoticeTold(NoticeTold {
