@@ -217,6 +217,30 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// A request for these contexts that says nothing else: no further items, no user, no name of an implementation.
+    #[must_use]
+    pub fn of_contexts(
+        (peer, listener): (IpAddr, &str),
+        calling_ae_title: AeTitle,
+        called_ae_title: AeTitle,
+        contexts: Vec<ProposedContext>,
+    ) -> Self {
+        Self {
+            peer,
+            listener: listener.into(),
+            calling_ae_title,
+            called_ae_title,
+            contexts,
+            extended: Vec::new(),
+            common_extended: Vec::new(),
+            roles: Vec::new(),
+            user_identity: None,
+            async_operations: None,
+            implementation_class_uid: None,
+            implementation_version_name: None,
+        }
+    }
+
     /// Accepts the association, with an answer of `decide` for each context.
     #[must_use]
     pub fn answer_each(&self, decide: impl Fn(&ProposedContext) -> ContextAnswer) -> Answer {

@@ -211,24 +211,16 @@ fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>, names: impl FnOnce(Vec<S
 
 /// CT images in Implicit VR LE, proposed from this host.
 pub(crate) fn proposal(calling: &str, called: &str) -> Proposal {
-    Proposal {
-        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        listener: "lan".into(),
-        calling_ae_title: title(calling),
-        called_ae_title: title(called),
-        contexts: vec![ProposedContext {
+    Proposal::of_contexts(
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), "lan"),
+        title(calling),
+        title(called),
+        vec![ProposedContext {
             id: PresentationContextId::nth(0).unwrap(),
             abstract_syntax: "1.2.840.10008.5.1.4.1.1.2".try_into().unwrap(),
             transfer_syntaxes: vec!["1.2.840.10008.1.2".try_into().unwrap()],
         }],
-        extended: Vec::new(),
-        common_extended: Vec::new(),
-        roles: Vec::new(),
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    }
+    )
 }
 
 /// A delivery for the PACS `to`.

@@ -118,18 +118,13 @@ fn proposal(trial: &Trial<'_>, class: &AbstractSyntaxUid) -> Proposal {
         abstract_syntax: class.clone(),
         transfer_syntaxes: vec![trial.transfer_syntax.clone()],
     };
-    Proposal {
-        peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        listener: trial.route.listener.clone().unwrap_or_default(),
-        calling_ae_title: trial.calling.clone(),
-        called_ae_title: trial.route.called_ae_title.clone(),
-        contexts: vec![context],
-        extended: Vec::new(),
-        common_extended: Vec::new(),
-        roles: Vec::new(),
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    }
+    Proposal::of_contexts(
+        (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            &trial.route.listener.clone().unwrap_or_default(),
+        ),
+        trial.calling.clone(),
+        trial.route.called_ae_title.clone(),
+        vec![context],
+    )
 }

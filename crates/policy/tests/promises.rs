@@ -56,20 +56,12 @@ fn proposal(contexts: &[(&str, &[&str])]) -> Proposal {
         abstract_syntax: class.parse().unwrap(),
         transfer_syntaxes: syntaxes.iter().map(|syntax| syntax.parse().unwrap()).collect(),
     };
-    Proposal {
-        peer: IpAddr::from([10, 0, 0, 5]),
-        listener: "lan".into(),
-        calling_ae_title: AeTitle::try_from("PACS_A").unwrap(),
-        called_ae_title: AeTitle::try_from("ST_MARY").unwrap(),
-        contexts: contexts.iter().enumerate().map(context).collect(),
-        extended: vec![],
-        common_extended: vec![],
-        roles: vec![],
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    }
+    Proposal::of_contexts(
+        (IpAddr::from([10, 0, 0, 5]), "lan"),
+        AeTitle::try_from("PACS_A").unwrap(),
+        AeTitle::try_from("ST_MARY").unwrap(),
+        contexts.iter().enumerate().map(context).collect(),
+    )
 }
 
 fn answers(engine: &Engine, contexts: &[(&str, &[&str])]) -> Vec<ContextAnswer> {

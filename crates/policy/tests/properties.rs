@@ -141,20 +141,12 @@ fn proposal(caller: &str, route: &str, contexts: &Contexts) -> Proposal {
         abstract_syntax: class.parse().unwrap(),
         transfer_syntaxes: syntaxes.iter().map(|syntax| syntax.parse().unwrap()).collect(),
     };
-    Proposal {
-        peer: IpAddr::from([10, 0, 0, 5]),
-        listener: "lan".into(),
-        calling_ae_title: title(caller),
-        called_ae_title: title(route),
-        contexts: contexts.iter().enumerate().map(context).collect(),
-        extended: vec![],
-        common_extended: vec![],
-        roles: vec![],
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    }
+    Proposal::of_contexts(
+        (IpAddr::from([10, 0, 0, 5]), "lan"),
+        title(caller),
+        title(route),
+        contexts.iter().enumerate().map(context).collect(),
+    )
 }
 
 /// What is known of the destination: by class whether it is refused, and by pair whether it is taken.

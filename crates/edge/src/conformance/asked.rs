@@ -166,20 +166,12 @@ impl Asking<'_> {
     }
 
     fn proposal(&self, contexts: Vec<ProposedContext>) -> Proposal {
-        Proposal {
-            peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            listener: self.listener.into(),
-            calling_ae_title: self.calling.clone(),
-            called_ae_title: self.route.called_ae_title.clone(),
+        Proposal::of_contexts(
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.listener),
+            self.calling.clone(),
+            self.route.called_ae_title.clone(),
             contexts,
-            extended: Vec::new(),
-            common_extended: Vec::new(),
-            roles: Vec::new(),
-            user_identity: None,
-            async_operations: None,
-            implementation_class_uid: None,
-            implementation_version_name: None,
-        }
+        )
     }
 
     /// What a context's answer, and that to an instance sent on it, are in words.

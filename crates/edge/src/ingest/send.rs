@@ -166,24 +166,19 @@ impl Sender {
             .iter()
             .find(|route| route.called_ae_title == self.to);
         let id = PresentationContextId::nth(0).expect("the first of 128");
-        Proposal {
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            listener: listener.and_then(|route| route.listener.clone()).unwrap_or_default(),
-            calling_ae_title: self.shared.config.send_ae_title.clone(),
-            called_ae_title: self.to.clone(),
-            contexts: vec![ProposedContext {
+        Proposal::of_contexts(
+            (
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                &listener.and_then(|route| route.listener.clone()).unwrap_or_default(),
+            ),
+            self.shared.config.send_ae_title.clone(),
+            self.to.clone(),
+            vec![ProposedContext {
                 id,
                 abstract_syntax: class,
                 transfer_syntaxes: vec![syntax],
             }],
-            extended: Vec::new(),
-            common_extended: Vec::new(),
-            roles: Vec::new(),
-            user_identity: None,
-            async_operations: None,
-            implementation_class_uid: None,
-            implementation_version_name: None,
-        }
+        )
     }
 }
 

@@ -56,20 +56,12 @@ fn proposal(calling: &str, called: &str, contexts: &[(&str, &[&str])]) -> Propos
             .map(|uid| TransferSyntaxUid::try_from(*uid).unwrap())
             .collect(),
     };
-    Proposal {
-        peer: IpAddr::from([10, 0, 0, 5]),
-        listener: "lan".into(),
-        calling_ae_title: title(calling),
-        called_ae_title: title(called),
-        contexts: contexts.iter().enumerate().map(context).collect(),
-        extended: vec![],
-        common_extended: vec![],
-        roles: vec![],
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    }
+    Proposal::of_contexts(
+        (IpAddr::from([10, 0, 0, 5]), "lan"),
+        title(calling),
+        title(called),
+        contexts.iter().enumerate().map(context).collect(),
+    )
 }
 
 /// The answers to contexts of PACS_A for ST_MARY: a transfer syntax, or the result in brackets.

@@ -76,20 +76,7 @@ fn admitted<'a>(config: &'a Config, from: &AeTitle, to: &AeTitle) -> Result<&'a 
     }
     let peer = address(engine, from);
     let listener = route.and_then(|route| route.listener.clone()).unwrap_or_default();
-    let proposal = Proposal {
-        peer,
-        listener,
-        calling_ae_title: from.clone(),
-        called_ae_title: to.clone(),
-        contexts: Vec::new(),
-        extended: Vec::new(),
-        common_extended: Vec::new(),
-        roles: Vec::new(),
-        user_identity: None,
-        async_operations: None,
-        implementation_class_uid: None,
-        implementation_version_name: None,
-    };
+    let proposal = Proposal::of_contexts((peer, &listener), from.clone(), to.clone(), Vec::new());
     engine.admit(&proposal, &|_| vec![peer])?;
     Ok(engine
         .route(to, &proposal.listener)
